@@ -1,0 +1,133 @@
+// endpoint: what can take work: an endpoint of a backend, its state, and the pools that it is in.
+//
+// EndpointTable is part of a snapshot: immutable. EndpointState is keyed by backend name and
+// protocol and survives reloads (EndpointBook), so that a reload resets neither health nor load.
+// Its fields are rarely written atomics (health thread, passive failures) and one cache line of
+// counters per worker. Thread:   EndpointTable any; EndpointState: each atomic names its writer.
+// Tests:    test/balance/
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "conf/config.h"
+#include "lb/base/address.h"
+#include "lb/base/clock.h"
+
+namespace postern::balance {
+
+enum class Health : uint8_t { kUp, kDegraded, kDown };
+enum class AdminState : uint8_t { kReady, kDrain, kMaintenance };
+
+// What the endpoint said it can do, and where it is; replaced whole, never changed.
+struct EndpointFacts {
+  std::vector<base::IpAddress> addresses;  // of the host, resolved; empty: not yet, or it failed
+  std::vector<std::string>
+      capabilities;  // EHLO keywords with parameters, CAPABILITY atoms, CAPA lines
+  bool has_capabilities = false;
+};
+
+struct EndpointState {
+  explicit EndpointState(int num_workers) : load(static_cast<size_t>(num_workers)) {}
+
+  std::string backend;
+  conf::Protocol protocol = conf::Protocol::kImap;
+
+  std::atomic<Health> health{Health::kUp};  // health thread; up until its first check has ended
+  std::atomic<AdminState> admin{AdminState::kReady};  // control thread
+  std::atomic<float> weight_ratio{1.0F};              // health thread: product of all factors
+  // Passive: any worker. Until this time the endpoint is left alone while another is there; 0: no
+  // cooldown.
+  std::atomic<int64_t> cooldown_until_ns{0};
+  std::atomic<int64_t> last_failure_ns{0};
+
+  // Sessions and transactions that hold a back leg now, one counter per worker, written by it
+  // alone. An attempt that failed counts for one second more: the worker keeps those times.
+  struct alignas(64) Load {
+    std::atomic<uint32_t> active{0};
+    std::atomic<uint32_t> failed_recently{0};
+  };
+  std::vector<Load> load;
+  [[nodiscard]] uint64_t ActiveSum() const;  // active + failed_recently over all workers
+
+  // Any thread; a short critical section, off the hot path of a relay.
+  [[nodiscard]] std::shared_ptr<const EndpointFacts> facts() const;
+  void set_facts(std::shared_ptr<const EndpointFacts> facts);
+  [[nodiscard]] bool InCooldown(base::MonoTime now) const {
+    return cooldown_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
+  }
+
+ private:
+  mutable std::mutex facts_mutex_;
+  std::shared_ptr<const EndpointFacts> facts_;
+};
+
+// All endpoint states of the process, by backend and protocol. Control thread.
+class EndpointBook {
+ public:
+  explicit EndpointBook(int num_workers) : num_workers_(num_workers) {}
+  // Finds, or makes, the state.
+  [[nodiscard]] std::shared_ptr<EndpointState> Get(const std::string& backend,
+                                                   conf::Protocol protocol);
+
+ private:
+  int num_workers_;
+  std::map<std::pair<std::string, conf::Protocol>, std::shared_ptr<EndpointState>> states_;
+};
+
+using EndpointId = uint32_t;  // dense, within one table
+
+struct Endpoint {
+  EndpointId id = 0;
+  uint32_t backend_index = 0;   // Config::backends
+  uint32_t endpoint_index = 0;  // its endpoints
+  const conf::Backend* backend = nullptr;
+  const conf::Endpoint* conf = nullptr;  // its protocol may be lmtp where the listener's is smtp
+  std::chrono::milliseconds cooldown{5000};
+  std::shared_ptr<EndpointState> state;
+};
+
+// A set of endpoints that may all take some work: the members of a pool for a protocol, or one
+// backend's. Compared by address: the same home is the same object within a table.
+struct Home {
+  std::string name;                                 // of the pool, or of the backend
+  const conf::Pool* pool = nullptr;                 // null: one backend, named by a rule
+  conf::Protocol protocol = conf::Protocol::kImap;  // of the listener
+  std::vector<const Endpoint*> members;             // in the order of the configuration
+  // May a session that failed on one member go to another (before login, before hand-over)? For
+  // smtp and submission always; for mailboxes where storage is shared or exclusive (or there is one
+  // member).
+  bool may_fail_over = true;
+  [[nodiscard]] bool Contains(EndpointId id) const;
+};
+
+class EndpointTable {
+ public:
+  // config must outlive the table.
+  EndpointTable(const conf::Config& config, EndpointBook& book);
+  // Never null; a home may have no members (the pool serves no such protocol): that work is refused
+  // temporarily.
+  [[nodiscard]] const Home* PoolHome(uint32_t pool_index, conf::Protocol listener) const;
+  [[nodiscard]] const Home* BackendHome(uint32_t backend_index, conf::Protocol listener) const;
+  [[nodiscard]] const std::vector<Endpoint>& endpoints() const { return endpoints_; }
+  // Endpoints of every pool that the rules of a route can name, for a listener's protocol: what may
+  // be announced is what all of these can do.
+  [[nodiscard]] std::vector<const Endpoint*> Eligible(const conf::Route& route,
+                                                      conf::Protocol listener) const;
+
+ private:
+  const conf::Config& config_;
+  std::vector<Endpoint> endpoints_;
+  std::vector<std::array<Home, conf::kNumProtocols>> pools_;
+  std::vector<std::array<Home, conf::kNumProtocols>> backends_;
+};
+
+}  // namespace postern::balance

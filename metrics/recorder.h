@@ -1,0 +1,182 @@
+// recorder: what a thread tells the metrics: one method per event, each a few additions to counters
+// of its own.
+//
+// Every worker (and the health and control threads) owns one Recorder; its counters are written by
+// that thread alone (relaxed load and store, no read-modify-write) and summed by the scrape. Label
+// sets are resolved to slots when a snapshot is built (ListenerSlots, EndpointSlots, RuleSlots from
+// the Registry), so that the hot path looks nothing up. Slots of the same labels are the same after
+// a reload: counters never restart. Thread:   its owner's; Registry and Collect may be used from
+// any thread. Tests:    test/metrics/recorder_test.cc SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/config.h"
+#include "lb/base/clock.h"
+#include "lb/base/end_cause.h"
+
+namespace postern::metrics {
+
+// Index of a counter, the same in the block of every thread.
+using Slot = uint32_t;
+
+enum class AuthResult : uint8_t { kOk, kBadCredentials, kTempFailure, kAborted, kBlocked };
+enum class Mechanism : uint8_t { kPlain, kLogin, kXoauth2, kOauthBearer, kLoginCommand, kUserPass };
+enum class RejectReason : uint8_t {
+  kLimitAddress,
+  kLimitSessions,
+  kDraining,
+  kEarlyTalker,
+  kProxyHeader,
+  kTls
+};
+enum class ReplyClass : uint8_t { k2xx, k4xx, k5xx, kLost };
+enum class RecipientResult : uint8_t { kAccepted, kRejected, kDeferredOtherHome };
+enum class Direction : uint8_t { kIn, kOut };  // of bytes, as Postern sees them: read, written
+// The closed set of command_duration_seconds; anything else is kOther.
+enum class Command : uint8_t {
+  kEhlo,
+  kMail,
+  kRcpt,
+  kData,
+  kRset,
+  kNoop,
+  kVrfy,
+  kAuth,
+  kQuit,  // SMTP
+  kSelect,
+  kFetch,
+  kStore,
+  kSearch,
+  kAppend,
+  kIdle,
+  kUid,
+  kList,
+  kStatus,  // IMAP
+  kStat,
+  kRetr,
+  kTop,
+  kDele,
+  kUidl,  // POP3
+  kOther
+};
+
+// First slot of a run that is indexed by the enum named.
+struct ListenerSlots {
+  Slot active = 0;        // sessions_active
+  Slot sessions = 0;      // + SessionResult
+  Slot rejected = 0;      // + RejectReason
+  Slot transactions = 0;  // + ReplyClass
+  Slot recipients = 0;    // + RecipientResult
+  Slot bare_newlines = 0;
+  Slot bytes = 0;     // + (Side - kFront) * 2 + Direction
+  Slot duration = 0;  // histogram, of the protocol
+  conf::Protocol protocol = conf::Protocol::kImap;
+};
+struct EndpointSlots {
+  Slot active = 0;    // backend_sessions_active
+  Slot sessions = 0;  // + SessionResult
+  Slot phases = 0;    // histograms: + index of the labelled phase * width
+  Slot failures = 0;  // + Phase * kNumFaultKinds + FaultKind
+  conf::Protocol protocol = conf::Protocol::kImap;
+};
+struct RuleSlots {
+  Slot decisions = 0;
+};
+
+class Registry;
+
+class Recorder {
+ public:
+  explicit Recorder(Registry& registry);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  void SessionStarted(const ListenerSlots& listener);
+  void SessionEnded(const ListenerSlots& listener, base::SessionResult result,
+                    base::Duration duration);
+  void Rejected(const ListenerSlots& listener, RejectReason reason);
+  void Bytes(const ListenerSlots& listener, base::Side side, Direction direction, uint64_t count);
+  // In clear, counted once a session (front) or a leg (back).
+  void PlaintextSession(base::Side side, conf::Protocol protocol);
+  // version and group as TlsFacts has them; a failed handshake may know neither.
+  void Handshake(base::Side side, std::string_view version, std::string_view group, bool is_resumed,
+                 bool is_ok);
+  void Auth(conf::Protocol protocol, Mechanism mechanism, AuthResult result);
+  void RouteDecision(const RuleSlots& rule);
+
+  // A session or transaction holds (no longer holds) a back leg on the endpoint.
+  void BackendSessionStarted(const EndpointSlots& endpoint);
+  void BackendSessionEnded(const EndpointSlots& endpoint, base::SessionResult result);
+  // Only connect, tls, greeting, hello, login, mail, rcpt, data_reply are kept; others are ignored.
+  void BackendPhase(const EndpointSlots& endpoint, base::Phase phase, base::Duration duration);
+  void BackendFailure(const EndpointSlots& endpoint, base::Phase phase, base::FaultKind kind);
+  // The work went on to another endpoint (login, or a transaction before any byte of it was
+  // replayed).
+  void Retry(conf::Protocol protocol, base::FaultKind reason);
+
+  void CommandDone(conf::Protocol protocol, Command command, base::Duration duration);
+  void SmtpTransaction(const ListenerSlots& listener, ReplyClass reply);
+  void SmtpRecipient(const ListenerSlots& listener, RecipientResult result);
+  // A transaction was moved to another endpoint.
+  void SmtpReplay(base::FaultKind reason);
+  void SmtpBareNewline(const ListenerSlots& listener);
+
+  void EventLoopLag(int worker, base::Duration lag);
+
+ private:
+  friend class Registry;
+  struct Block;
+  void Add(Slot slot, int64_t count);
+  Registry& registry_;
+  std::unique_ptr<Block> block_;
+};
+
+// All that is known by its labels; makes slots, and text for the scrape.
+class Registry {
+ public:
+  Registry();
+  ~Registry();
+
+  // What a configuration needs: every series exists (at 0) from now on; series whose object is gone
+  // from the configuration are no longer shown. Called by the control thread when a snapshot is
+  // about to be published.
+  struct Slots {
+    std::vector<ListenerSlots> listeners;               // as Config::listeners
+    std::vector<std::vector<EndpointSlots>> endpoints;  // as Config::backends, their endpoints
+    std::vector<std::vector<RuleSlots>> rules;          // as Config::routes, their rules
+  };
+  [[nodiscard]] Slots Configure(const conf::Config& config);
+
+  // Values that are set rather than counted.
+  void SetBuildInfo(std::string_view version, std::string_view revision,
+                    std::string_view tls_library);
+  void SetConfigGeneration(uint64_t generation, base::WallTime loaded);
+  enum class ReloadResult : uint8_t { kAccepted, kRejected, kRolledBack };
+  void CountReload(ReloadResult result);
+  void SetCertificate(const std::string& certificate, base::WallTime not_after);
+  enum class EndpointGauge : uint8_t { kUp, kDegraded, kWeightRatio };
+  void SetEndpoint(const std::string& backend, conf::Protocol protocol, EndpointGauge gauge,
+                   double value);
+  enum class AdminState : uint8_t { kReady, kDrain, kMaintenance };
+  void SetEndpointAdmin(const std::string& backend, conf::Protocol protocol, AdminState state);
+
+  // The scrape: Prometheus text format 0.0.4, process_* included.
+  [[nodiscard]] std::string Text() const;
+  // Sums over all threads, for /api/v1/status and tests: name with its prefix and exact labels in
+  // the order of design ("postern_sessions_total{listener=\"imaps\",...}"); 0 if there is none.
+  [[nodiscard]] double Value(std::string_view series) const;
+
+ private:
+  friend class Recorder;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace postern::metrics
