@@ -54,6 +54,7 @@ enum class StreamEnd : uint8_t {
   kReset,    // RST or another error in the middle
   kTlsFailed,  // handshake or record failure other than verification; tls_error() has the text
   kTlsVerify,  // the backend's certificate was not acceptable; tls_error() says why
+  kLocal,      // connect: no descriptor, port or memory of our own; says nothing about the peer
 };
 
 class Stream {
@@ -107,8 +108,9 @@ class Stream {
 
   // Closes our direction after all that was written: close_notify, FIN. Reading goes on.
   virtual void ShutdownWrite() = 0;
-  // ShutdownWrite, then closes once everything was sent (or the linger time, 2 s, is over); no more
-  // events.
+  // ShutdownWrite, then closes once everything was sent and the peer has closed too, or the linger
+  // time is over (2 s after the last byte; while bytes are unsent, 10 s without progress, 60 s at
+  // most); no more events. The stream may be deleted at once: the loop carries on alone.
   virtual void CloseGently() = 0;
   // Closes at once; no more events.
   virtual void Close() = 0;
