@@ -1,0 +1,650 @@
+// keys: the rows.
+// SPDX-License-Identifier: Apache-2.0
+#include "conf/keys.h"
+
+#include <algorithm>
+
+#include "conf/values.h"
+#include "lb/base/check.h"
+
+namespace postern::conf {
+namespace {
+
+using T = Type;
+using R = Reload;
+constexpr Effect kNotYet = Effect::kNotYet;
+constexpr R kNow = R::kAtOnce;
+constexpr R kNew = R::kNewSessions;
+constexpr R kRestart = R::kRestart;
+
+constexpr std::string_view kProtocols = "smtp submission imap pop3 lmtp sieve tcp";
+
+constexpr Key kTop[] = {
+    {"$schema", T::kString, "", "", kNow,
+     "Where editors find the JSON Schema (`postern schema` prints it); Postern does not read it."},
+    {"hostname", T::kHostname, "", "", kNew,
+     "The name that Postern greets with and gives to backends.", Effect::kActs, "", "",
+     "the system's"},
+    {"node", T::kObject, "node", "", kNow, "Which of several Posterns this is."},
+    {"workers", T::kCount, "0..1024", "0", kRestart, "Worker threads; 0: one per CPU."},
+    {"tls", T::kObject, "tls", "", kNew, "Certificates and the TLS policy of both legs."},
+    {"listeners", T::kObjectList, "listener", kRequired, kNow,
+     "The addresses on which clients connect."},
+    {"backends", T::kObjectMap, "backend", kRequired, kNew, "The mail servers, by name."},
+    {"pools", T::kObjectMap, "pool", "", kNew, "Backends that can stand in for each other."},
+    {"directories", T::kObjectMap, "directory", "", kNew,
+     "Where the home of a user or recipient is looked up.", kNotYet},
+    {"routes", T::kObjectListMap, "rule", kRequired, kNew,
+     "Ordered lists of rules; the first that matches decides."},
+    {"users", T::kObject, "users", "", kNew,
+     "How a login name or recipient becomes the key of rules and directories."},
+    {"health", T::kObject, "health", "", kNow, "How endpoints are checked; a pool can differ."},
+    {"weights", T::kObject, "weights", "", kNow,
+     "What moves weights besides the configured ones; a pool can differ.", kNotYet},
+    {"limits", T::kObject, "limits", "", kNew, "Bounds; a listener can differ."},
+    {"timeouts", T::kObject, "timeouts", "", kNew, "Deadlines; a listener can differ."},
+    {"smtp", T::kObject, "smtp", "", kNew, "How SMTP messages and transactions are treated."},
+    {"drain", T::kObject, "drain", "", kNow, "How sessions are ended before a stop."},
+    {"metrics", T::kObject, "metrics", "", kNow, "How much detail the metrics have."},
+    {"probes", T::kObjectMap, "probe", "", kNow,
+     "Messages that Postern sends and looks for, to measure delivery.", kNotYet},
+    {"admin", T::kObject, "admin", "", kNow, "Metrics, status and the API."},
+    {"log", T::kObject, "log", "", kNow, "The process's log and the session log."},
+};
+
+constexpr Key kNode[] = {
+    {"name", T::kName, "", "", kNow, "The node's name in metrics, logs and probes.", Effect::kActs,
+     "", "", "`hostname`"},
+    {"site", T::kName, "", "", kNow, "Where the node stands; backends of the same site come first.",
+     kNotYet},
+};
+
+constexpr Key kTls[] = {
+    {"certificates", T::kObjectList, "certificate", "", kNew,
+     "Certificates; the client's SNI chooses, the first is for everything else."},
+    {"min_version", T::kWord, "1.2 1.3", "1.2", kNew, "The oldest TLS version accepted."},
+    {"groups", T::kStrings, "", "", kNew,
+     "Key exchange groups in order of preference, both legs; one that this build lacks is a "
+     "warning, none left is an error.",
+     Effect::kActs, "", "", "the TLS library's"},
+    {"ticket_keys", T::kPath, "", "", kNew,
+     "File of session ticket keys shared by several nodes: one base64 key of 80 bytes a line, the "
+     "first encrypts, all decrypt.",
+     Effect::kActs, "", "", "the process's own"},
+};
+
+constexpr Key kCertificate[] = {
+    {"cert", T::kPath, "", kRequired, kNew, "PEM file: the certificate, then its chain."},
+    {"key", T::kPath, "", kRequired, kNew, "PEM file: the private key."},
+};
+
+constexpr Key kListener[] = {
+    {"name", T::kName, "", kRequired, kNew, "The listener's name in metrics, logs and rules."},
+    {"protocol", T::kWord, kProtocols, kRequired, kNew,
+     "What clients speak; `smtp` is for mail from other domains, `submission` for users who log "
+     "in.",
+     Effect::kActs, "lmtp sieve tcp"},
+    {"address", T::kSocketAddress, "", kRequired, kNow,
+     "Where to listen, one or a list: \"0.0.0.0:993\", \"[::]:993\"; port 0: the system's choice."},
+    {"tls", T::kWord, "none starttls implicit passthrough", "none", kNew,
+     "TLS from the first byte (`implicit`), by STARTTLS or STLS, not at all, or passed on unopened "
+     "(`passthrough`, tcp only). Must be said, but for tcp."},
+    {"route", T::kReference, "", kRequired, kNew, "The route that decides where sessions go."},
+    {"auth_requires_tls", T::kBool, "", "true", kNew, "No login without TLS."},
+    {"require_tls", T::kBool, "", "false", kNew,
+     "Nothing without TLS: on smtp, MAIL is refused before STARTTLS."},
+    {"accept_proxy_from", T::kNetworks, "", "", kNew,
+     "Networks of proxies in front; they alone are served, and every connection must open with a "
+     "PROXY header."},
+    {"greet_delay", T::kDuration, "0ms..1m", "0s", kNew,
+     "Pause before the greeting; who speaks during it is refused."},
+    {"capabilities", T::kStrings, "", "", kNew,
+     "What is announced, instead of what the eligible backends have in common.", Effect::kActs, "",
+     "", "learned from the backends"},
+    {"pass_refusal_text", T::kBool, "", "false", kNew,
+     "A refused login is told in the backend's words, not in Postern's."},
+    {"timeouts", T::kObject, "timeouts", "", kNew, "Deadlines that differ from the global ones."},
+    {"limits", T::kObject, "limits", "", kNew, "Bounds that differ from the global ones."},
+};
+
+constexpr Key kBackend[] = {
+    {"host", T::kHost, "", kRequired, kNew,
+     "Address or name; a name is resolved again when its time to live has passed."},
+    {"site", T::kName, "", "", kNew, "Where it stands.", kNotYet},
+    {"priority", T::kCount, "0..1000", "0", kNew, "Lower comes first.", kNotYet},
+    {"weight", T::kCount, "0..10000", "100", kNew, "Its share of new work; 0: none."},
+    {"max_sessions", T::kCount, "0..10000000", "0", kNew,
+     "Sessions at once, over all its endpoints; 0: no bound.", kNotYet},
+    {"source_addresses", T::kAddressList, "", "", kNew,
+     "Local addresses that connections to it come from.", Effect::kActs, "", "",
+     "the system's choice"},
+    {"verify", T::kObjectOrWord, "verify off", "", kNew,
+     "How its certificate is verified; \"off\" verifies nothing.", Effect::kActs, "", "",
+     "against the system's CAs and `host`"},
+    {"queue", T::kObject, "queue", "", kNow, "Where the depth of its mail queue is read.", kNotYet},
+    {"smtp", T::kObject, "endpoint", "", kNew, "Its endpoint for smtp listeners."},
+    {"submission", T::kObject, "endpoint", "", kNew, "Its endpoint for submission listeners."},
+    {"imap", T::kObject, "endpoint", "", kNew, "Its endpoint for imap listeners."},
+    {"pop3", T::kObject, "endpoint", "", kNew, "Its endpoint for pop3 listeners."},
+    {"lmtp", T::kObject, "endpoint", "", kNew,
+     "Its endpoint for lmtp listeners, and for smtp listeners if it has no `smtp`."},
+    {"sieve", T::kObject, "endpoint", "", kNew, "Its endpoint for sieve listeners."},
+    {"tcp", T::kObject, "endpoint", "", kNew, "Its endpoint for tcp listeners."},
+};
+
+constexpr Key kEndpoint[] = {
+    {"port", T::kPort, "1..65535", kRequired, kNew, "The port."},
+    {"tls", T::kWord, "none starttls implicit", "none", kNew,
+     "How Postern connects; must be said, but for tcp."},
+    {"client_address", T::kWord, "none proxy-v1 proxy-v2 xclient imap-id", "none", kNew,
+     "How the client's address is handed on: PROXY header (every protocol), XCLIENT (smtp, "
+     "submission, lmtp, pop3), ID (imap)."},
+    {"reauth", T::kWord, "replay xclient-login never", "replay", kNew,
+     "How a submission transaction that moves to another backend logs in there.", Effect::kActs,
+     "xclient-login never"},
+};
+
+constexpr Key kVerify[] = {
+    {"name", T::kHostname, "", "", kNew, "The name that the certificate must have.", Effect::kActs,
+     "", "", "`host`"},
+    {"ca", T::kPath, "", "", kNew, "PEM file of the CAs that are believed.", Effect::kActs, "", "",
+     "the system's"},
+    {"cert", T::kPath, "", "", kNew, "Client certificate for mutual TLS; with `key`."},
+    {"key", T::kPath, "", "", kNew, "Its private key."},
+};
+
+constexpr Key kQueue[] = {
+    {"source", T::kWord, "prometheus agent http_json showq", kRequired, kNow,
+     "An exporter, an HAProxy agent, a JSON document, or Postfix's showq service."},
+    {"soft", T::kNumber, "0..1e12", kRequired, kNow, "Depth up to which nothing changes."},
+    {"hard", T::kNumber, "0..1e12", kRequired, kNow,
+     "Depth from which the backend gets no new SMTP work while another can take it."},
+    {"interval", T::kDuration, "100ms..1h", "15s", kNow, "How often it is read."},
+    {"stale_after", T::kDuration, "100ms..24h", "2m", kNow,
+     "Age from which a reading no longer counts."},
+    {"url", T::kUrl, "http https", kRequired, kNow, "What is fetched.", Effect::kActs, "",
+     "prometheus http_json"},
+    {"metric", T::kString, "", kRequired, kNow, "The metric's name.", Effect::kActs, "",
+     "prometheus"},
+    {"labels", T::kStringMap, "", "", kNow, "Labels that its samples must have.", Effect::kActs, "",
+     "prometheus"},
+    {"combine", T::kWord, "sum max", "sum", kNow, "What becomes of several samples.", Effect::kActs,
+     "", "prometheus"},
+    {"headers", T::kSecretMap, "", "", kNow, "Headers of the request.", Effect::kActs, "",
+     "prometheus http_json"},
+    {"address", T::kPeer, "", kRequired, kNow, "`host:port`, or `unix:PATH` (showq).",
+     Effect::kActs, "", "agent showq"},
+    {"send", T::kText, "", "", kNow, "What is sent to the agent first.", Effect::kActs, "",
+     "agent"},
+    {"pointer", T::kString, "", kRequired, kNow, "JSON pointer of the number.", Effect::kActs, "",
+     "http_json"},
+    {"queues", T::kWords, "incoming active deferred hold maildrop", "incoming active", kNow,
+     "The queues that are counted.", Effect::kActs, "", "showq"},
+};
+
+constexpr Key kPool[] = {
+    {"backends", T::kReferences, "", kRequired, kNew,
+     "Its members; for a protocol, those of them that have the endpoint."},
+    {"balance", T::kWord, "least_load round_robin hash first", "least_load", kNew,
+     "How a member is chosen.", Effect::kActs, "hash first"},
+    {"hash_on", T::kWord, "user client", "user", kNew, "What `hash` hashes.", kNotYet},
+    {"storage", T::kWord, "shared exclusive separate", "", kNew,
+     "Whether its members have the same mailboxes: `shared` at any time, `exclusive` one member "
+     "per user at a time, `separate` not at all. Must be said of two or more members that mailbox "
+     "listeners can reach."},
+    {"on_down", T::kWord, "closed open", "closed", kNew,
+     "With every member down: refuse for now, or try them all the same.", kNotYet},
+    {"spill_below", T::kNumber, "0..1", "0.5", kNow,
+     "Healthy share under which the next priority is used as well.", kNotYet},
+    {"health", T::kObject, "health", "", kNow, "Checks that differ from the global ones."},
+    {"weights", T::kObject, "weights", "", kNow, "Weighing that differs from the global one.",
+     kNotYet},
+};
+
+constexpr Key kHealth[] = {
+    {"interval", T::kDuration, "100ms..1h", "5s", kNow, "Time between checks.", kNotYet},
+    {"fast_interval", T::kDuration, "100ms..1h", "1s", kNow,
+     "Time between checks while a state is in doubt.", kNotYet},
+    {"timeout", T::kDuration, "10ms..10m", "10s", kNow, "Bound of a whole check.", kNotYet},
+    {"rise", T::kCount, "1..100", "2", kNow, "Good checks in a row that bring an endpoint up.",
+     kNotYet},
+    {"fall", T::kCount, "1..100", "3", kNow, "Failed checks in a row that take it down.", kNotYet},
+    {"slow_start", T::kDuration, "0ms..1h", "30s", kNow,
+     "Time in which a returned endpoint's weight grows to its full.", kNotYet},
+    {"cooldown", T::kDuration, "0ms..1h", "5s", kNow,
+     "Time for which an endpoint is left alone after a session failed there."},
+    {"hello", T::kHostname, "", "", kNow, "The name given in EHLO.", Effect::kActs, "", "",
+     "`hostname`"},
+    {"relay_check", T::kBool, "", "true", kNow,
+     "Whether smtp checks try, once a day, that the backend does not relay for anybody.", kNotYet},
+    {"checks", T::kBool, "", "true", kNow,
+     "Active checks; without them capabilities are learned once and only failures count.", kNotYet},
+    {"login", T::kObject, "login", "", kNow,
+     "Account that imap, pop3 and submission checks log in with.", kNotYet, "", "",
+     "no login step"},
+    {"mail", T::kObject, "mail", "", kNow, "Envelope that smtp checks try, then reset.", kNotYet,
+     "", "", "no MAIL step"},
+};
+
+constexpr Key kLogin[] = {
+    {"user", T::kString, "", kRequired, kNow, "The login name."},
+    {"password", T::kSecret, "", kRequired, kNow, "Its password."},
+};
+
+constexpr Key kMail[] = {
+    {"from", T::kString, "", kRequired, kNow, "Sender; \"\" for the empty one."},
+    {"to", T::kString, "", kRequired, kNow, "Recipient."},
+};
+
+constexpr Key kWeights[] = {
+    {"latency", T::kBool, "", "true", kNow, "Whether slow endpoints get less.", kNotYet},
+    {"queue", T::kBool, "", "true", kNow, "Whether backends with long queues get less.", kNotYet},
+    {"min_factor", T::kNumber, "0.001..1", "0.05", kNow, "The least that a factor can become.",
+     kNotYet},
+    {"half_life", T::kDuration, "100ms..1h", "", kNow, "Half-life of the averages.", kNotYet, "",
+     "", "the pool's check interval"},
+};
+
+constexpr Key kDirectory[] = {
+    {"type", T::kWord, "file auth_http ldap redis", kRequired, kNew, "What kind it is."},
+    {"timeout", T::kDuration, "10ms..1m", "2s", kNew, "Bound of an answer, per server.",
+     Effect::kActs, "", "auth_http ldap redis"},
+    {"cache", T::kObject, "cache", "", kNew, "How long answers are kept.", Effect::kActs, "",
+     "auth_http ldap redis"},
+    {"path", T::kPath, "", kRequired, kNew,
+     "The map: a key and an answer per line; `#` starts a comment.", Effect::kActs, "", "file"},
+    {"url", T::kUrls, "http https", "", kNew, "The server.", Effect::kActs, "", "auth_http"},
+    {"urls", T::kUrls, "http https ldap ldaps", "", kNew, "The servers, in order.", Effect::kActs,
+     "", "auth_http ldap"},
+    {"headers", T::kSecretMap, "", "", kNew, "Headers of the request.", Effect::kActs, "",
+     "auth_http"},
+    {"allow_unlisted", T::kBool, "", "false", kNew,
+     "Whether an answered address may be other than a configured endpoint.", Effect::kActs, "",
+     "auth_http"},
+    {"starttls", T::kBool, "", "false", kNew, "STARTTLS on ldap:// URLs.", Effect::kActs, "",
+     "ldap"},
+    {"ca", T::kPath, "", "", kNew, "PEM file of the CAs that are believed.", Effect::kActs, "",
+     "ldap", "the system's"},
+    {"bind_dn", T::kString, "", "", kNew, "Who binds.", Effect::kActs, "", "ldap", "anonymous"},
+    {"bind_password", T::kSecret, "", "", kNew, "With this password.", Effect::kActs, "", "ldap"},
+    {"base", T::kString, "", kRequired, kNew, "Where the search begins.", Effect::kActs, "",
+     "ldap"},
+    {"filter", T::kString, "", kRequired, kNew,
+     "The search filter, with %u (whole name), %n (local part), %d (domain).", Effect::kActs, "",
+     "ldap"},
+    {"attribute", T::kString, "", kRequired, kNew, "The attribute that holds the answer.",
+     Effect::kActs, "", "ldap"},
+    {"addresses", T::kPeers, "", kRequired, kNew, "The servers, `host:port`, one or a list.",
+     Effect::kActs, "", "redis"},
+    {"username", T::kString, "", "", kNew, "Who logs in.", Effect::kActs, "", "redis"},
+    {"password", T::kSecret, "", "", kNew, "With this password.", Effect::kActs, "", "redis"},
+    {"key", T::kString, "", "postern:%u", kNew, "The key, with %u, %n, %d.", Effect::kActs, "",
+     "redis"},
+    {"field", T::kString, "", "", kNew, "The hash field (HGET).", Effect::kActs, "", "redis",
+     "none: GET"},
+    {"table", T::kStringMap, "", "", kNew,
+     "Patterns of answers, each with the pool or backend that it means; the first match counts.",
+     Effect::kActs, "", "ldap redis", "answers are names"},
+};
+
+constexpr Key kCache[] = {
+    {"hit", T::kDuration, "0ms..24h", "60s", kNew, "An answer."},
+    {"miss", T::kDuration, "0ms..24h", "10s", kNew, "That there is none."},
+    {"stale", T::kDuration, "0ms..168h", "1h", kNew, "An answer, while the directory fails."},
+};
+
+constexpr Key kRule[] = {
+    {"name", T::kName, "", "", kNew, "The rule's name in metrics and explanations.", Effect::kActs,
+     "", "", "RULE-1, RULE-2, ..."},
+    {"listener", T::kReferences, "", "", kNew, "Holds on these listeners.", Effect::kActs, "", "",
+     "any"},
+    {"client", T::kNetworks, "", "", kNew, "Holds for clients of these networks.", Effect::kActs,
+     "", "", "any"},
+    {"sni", T::kPatterns, "", "", kNew, "Holds for these names asked for in TLS.", Effect::kActs,
+     "", "", "any"},
+    {"user", T::kPatterns, "", "", kNew, "Holds for these canonical login names.", Effect::kActs,
+     "", "", "any"},
+    {"recipient", T::kPatterns, "", "", kNew, "Holds for these canonical recipients.",
+     Effect::kActs, "", "", "any"},
+    {"percent", T::kNumber, "0..100", "", kNew,
+     "Holds for this share of users, always the same ones.", kNotYet, "", "", "all"},
+    {"salt", T::kString, "", "", kNew, "Another salt chooses another share of users.", kNotYet},
+    {"directory", T::kReference, "", "", kNew,
+     "Asked if all else holds; no answer: the rule does not hold.", kNotYet},
+    {"value", T::kPatterns, "", "", kNew, "Pattern that the directory's answer must match.",
+     kNotYet},
+    {"on_error", T::kWord, "tempfail next", "tempfail", kNew,
+     "What a failing directory means: refuse for now, or go to the next rule.", kNotYet},
+    {"migrated", T::kBool, "", "false", kNew,
+     "The operator's word that the mailboxes of a `percent` rule are where it leads.", kNotYet},
+    {"mixed", T::kObjectOrWord, "mixed defer", "defer", kNew,
+     "A recipient whose home is not the transaction's: `defer` it to the next transaction, or "
+     "{\"relay\": POOL}: send the whole transaction there."},
+    {"pool", T::kReference, "", "", kNew, "Leads to this pool."},
+    {"backend", T::kReference, "", "", kNew, "Leads to this backend."},
+    {"reject", T::kReply, "5xx", "", kNew,
+     "Refuses for good: an SMTP reply 5xx, elsewhere a refusal; \"\": no words of its own."},
+    {"tempfail", T::kReply, "4xx", "", kNew, "Refuses for now: an SMTP reply 4xx."},
+};
+
+constexpr Key kMixed[] = {
+    {"relay", T::kReference, "", kRequired, kNew, "The pool that can take every recipient.",
+     kNotYet},
+};
+
+constexpr Key kUsers[] = {
+    {"rewrite", T::kObjectList, "rewrite", "", kNew, "Rewritings, each applied in turn, first."},
+    {"lowercase", T::kBool, "", "true", kNew, "Lower case, second."},
+    {"default_domain", T::kHostname, "", "", kNew, "Added to a name without a domain, third."},
+    {"strip_extension", T::kString, "", "+", kNew,
+     "Cut the local part at one of these characters, last; \"\": off."},
+    {"send_rewritten", T::kBool, "", "false", kNew,
+     "Whether the backend gets the rewritten name, not what the client typed."},
+};
+
+constexpr Key kRewrite[] = {
+    {"match", T::kRegex, "", kRequired, kNew, "Regular expression (RE2)."},
+    {"to", T::kString, "", kRequired, kNew, "Its replacement, with \\1 to \\9."},
+};
+
+constexpr Key kLimits[] = {
+    {"sessions", T::kCount, "1..10000000", "100000", kNew, "Sessions at once."},
+    {"sessions_per_address", T::kCount, "1..10000000", "", kNew,
+     "Sessions at once from one address.", Effect::kActs, "", "", "100 on smtp, 2000 elsewhere"},
+    {"auth_failures_per_address", T::kRate, "", "10/10m", kNew,
+     "Different users refused at one address before it is blocked; more refusals of one user "
+     "block that user there."},
+    {"auth_failures", T::kCount, "1..1000", "3", kNew, "Refused logins in a session."},
+    {"bad_commands", T::kCount, "1..100000", "10", kNew, "Commands not understood in a session."},
+    {"line", T::kSize, "512B..1MiB", "8KiB", kNew,
+     "A line: SMTP commands, IMAP and POP3 before login; never message text."},
+    {"sasl_line", T::kSize, "512B..1MiB", "16KiB", kNew, "A line of a SASL exchange."},
+    {"literal", T::kSize, "64B..1MiB", "8KiB", kNew, "An IMAP literal before login."},
+    {"recipients", T::kCount, "1..100000", "1000", kNew, "Recipients of a transaction."},
+    {"reply_lines", T::kCount, "1..10000", "128", kNew, "Lines of a backend's reply."},
+    {"message", T::kSize, "1KiB..1024GiB", "50MiB", kNew, "An SMTP message."},
+    {"buffer", T::kSize, "4KiB..64MiB", "256KiB", kNew,
+     "Bytes that may wait for a slow peer before reading from the other stops."},
+    {"buffers_total", T::kSize, "1MiB..1024GiB", "1GiB", kNew, "The same, all sessions together."},
+    {"exempt", T::kNetworks, "", "", kNew,
+     "Networks free of the limits per address: webmail, own relays."},
+};
+
+constexpr std::string_view kDeadline = "10ms..24h";
+constexpr Key kTimeouts[] = {
+    {"tls", T::kDuration, kDeadline, "10s", kNew, "Client: the handshake."},
+    {"login", T::kDuration, kDeadline, "", kNew,
+     "Client: from accept to login; on smtp to the first MAIL.", Effect::kActs, "", "",
+     "60s; 5m on smtp"},
+    {"command", T::kDuration, kDeadline, "5m", kNew,
+     "Client: one command line, before login and in SMTP."},
+    {"data", T::kDuration, kDeadline, "5m", kNew, "Client: renewed by every 4 KiB of message."},
+    {"idle", T::kDuration, "10ms..168h", "35m", kNew, "Client: silence after login."},
+    {"auth_failure_delay", T::kDuration, "0ms..1m", "2s", kNew,
+     "Client: the least time from a password to its refusal."},
+    {"connect", T::kDuration, kDeadline, "3s", kNew, "Backend: the connection."},
+    {"greeting", T::kDuration, kDeadline, "10s", kNew,
+     "Backend: from the connection to the last reply before login."},
+    {"auth", T::kDuration, kDeadline, "20s", kNew, "Backend: the login's answer."},
+    {"reply", T::kDuration, kDeadline, "90s", kNew, "Backend: MAIL, RCPT, RSET."},
+    {"data_start", T::kDuration, kDeadline, "30s", kNew, "Backend: the answer to DATA."},
+    {"data_block", T::kDuration, kDeadline, "3m", kNew, "Backend: taking a block of message."},
+    {"data_done", T::kDuration, kDeadline, "10m", kNew, "Backend: the answer to a message."},
+};
+
+constexpr Key kSmtp[] = {
+    {"bare_newline", T::kWord, "reject normalize pass", "reject", kNew,
+     "A CR or LF alone in a message: refuse it, make it CRLF, or pass it on."},
+    {"replay_memory", T::kSize, "4KiB..1GiB", "256KiB", kNew,
+     "Message bytes kept in memory, so that the transaction can move to another backend."},
+    {"replay_memory_total", T::kSize, "1MiB..1024GiB", "256MiB", kNew,
+     "The same, all sessions together."},
+    {"replay_limit", T::kSize, "4KiB..1024GiB", "50MiB", kNew,
+     "Message bytes kept in memory and spool file.", kNotYet},
+    {"spool_dir", T::kPath, "", "/var/spool/postern", kNew, "Where spool files are made.", kNotYet},
+    {"spool_total", T::kSize, "0B..1048576GiB", "4GiB", kNew, "All spool files together.", kNotYet},
+    {"retries", T::kCount, "0..100", "2", kNew, "Times that a transaction may move."},
+    {"commit", T::kWord, "streaming after_data", "streaming", kNew,
+     "Whether a message goes to the backend while it comes, or after its end.", Effect::kActs,
+     "after_data"},
+    {"legs", T::kObject, "legs", "", kNew, "Connections to backends that wait for more work."},
+};
+
+constexpr Key kLegs[] = {
+    {"idle", T::kDuration, "0ms..5m", "10s", kNew, "How long one waits."},
+    {"transactions", T::kCount, "1..100000", "100", kNew, "Transactions on one connection."},
+};
+
+constexpr Key kDrain[] = {
+    {"spread", T::kDuration, "0ms..24h", "30s", kNow, "Time over which goodbyes are spread."},
+    {"deadline", T::kDuration, "0ms..168h", "10m", kNow,
+     "Time after which the remaining sessions are cut."},
+    {"upgrade_deadline", T::kDuration, "0ms..8760h", "24h", kNow,
+     "Time for which the old process says no goodbye after an upgrade.", kNotYet},
+};
+
+constexpr Key kMetrics[] = {
+    {"phase_histograms", T::kWord, "backend pool", "backend", kNow,
+     "Label of the phase histograms; `pool` for very many backends.", kNotYet},
+};
+
+constexpr Key kProbe[] = {
+    {"interval", T::kDuration, "100ms..24h", "60s", kNow, "How often."},
+    {"timeout", T::kDuration, "100ms..24h", "2m", kNow, "When a message counts as not found."},
+    {"from", T::kString, "", kRequired, kNow, "Sender."},
+    {"to", T::kString, "", kRequired, kNow, "Recipient."},
+    {"send", T::kObject, "send", kRequired, kNow, "Through what it is sent."},
+    {"login", T::kObject, "login", "", kNow, "Account that sends.", Effect::kActs, "", "", "none"},
+    {"find", T::kObject, "find", kRequired, kNow, "Where it is looked for."},
+};
+
+constexpr Key kSend[] = {
+    {"listener", T::kReference, "", "", kNow, "A listener of this Postern, as a client would."},
+    {"pool", T::kReference, "", "", kNow, "A pool."},
+    {"backend", T::kReference, "", "", kNow, "A backend."},
+};
+
+constexpr Key kFind[] = {
+    {"pool", T::kReference, "", "", kNow, "In this pool's imap endpoints,"},
+    {"backend", T::kReference, "", "", kNow, "or in this backend's;"},
+    {"user", T::kString, "", kRequired, kNow, "logged in as this user"},
+    {"password", T::kSecret, "", kRequired, kNow, "with this password,"},
+    {"mailbox", T::kString, "", "INBOX", kNow, "in this mailbox."},
+};
+
+constexpr Key kAdmin[] = {
+    {"address", T::kSocketAddress, "", "", kNow,
+     "Where the admin HTTP listens, one or a list; off loopback it needs `token_file`."},
+    {"socket", T::kPath, "", "", kNow, "Unix socket of the same; its permissions are its guard."},
+    {"token_file", T::kPath, "", "", kNow,
+     "File with the bearer token of changes, and of reads off loopback."},
+};
+
+constexpr Key kLog[] = {
+    {"level", T::kWord, "error warn info debug", "info", kNow, "The least that is logged."},
+    {"format", T::kWord, "json logfmt", "json", kNow, "The form of a line."},
+    {"sessions", T::kPathOrWord, "stdout off", "stdout", kNow,
+     "Where the session log goes: `stdout`, `off`, or a file."},
+};
+
+constexpr ObjectInfo kObjects[] = {
+    {ObjectKind::kTop, "top", "/", "", kTop, "The whole file."},
+    {ObjectKind::kNode, "node", "/node", "", kNode, ""},
+    {ObjectKind::kTls, "tls", "/tls", "", kTls, ""},
+    {ObjectKind::kCertificate, "certificate", "/tls/certificates/N", "", kCertificate, ""},
+    {ObjectKind::kListener, "listener", "/listeners/N", "", kListener, ""},
+    {ObjectKind::kBackend, "backend", "/backends/NAME", "", kBackend,
+     "It needs one endpoint at least."},
+    {ObjectKind::kEndpoint, "endpoint", "/backends/NAME/PROTOCOL", "", kEndpoint, ""},
+    {ObjectKind::kVerify, "verify", "/backends/NAME/verify", "", kVerify, ""},
+    {ObjectKind::kQueue, "queue", "/backends/NAME/queue", "source", kQueue, ""},
+    {ObjectKind::kPool, "pool", "/pools/NAME", "", kPool, ""},
+    {ObjectKind::kHealth, "health", "/health /pools/NAME/health", "", kHealth,
+     "A pool's own keys are laid over the global ones."},
+    {ObjectKind::kLogin, "login", "/health/login /pools/NAME/health/login /probes/NAME/login", "",
+     kLogin, ""},
+    {ObjectKind::kMail, "mail", "/health/mail /pools/NAME/health/mail", "", kMail, ""},
+    {ObjectKind::kWeights, "weights", "/weights /pools/NAME/weights", "", kWeights,
+     "A pool's own keys are laid over the global ones."},
+    {ObjectKind::kDirectory, "directory", "/directories/NAME", "type", kDirectory, ""},
+    {ObjectKind::kCache, "cache", "/directories/NAME/cache", "", kCache, ""},
+    {ObjectKind::kRule, "rule", "/routes/NAME/N", "", kRule,
+     "Conditions (all must hold), then one of `pool`, `backend`, `reject` and `tempfail`, or none "
+     "where the directory's answer is the target."},
+    {ObjectKind::kMixed, "mixed", "/routes/NAME/N/mixed", "", kMixed, ""},
+    {ObjectKind::kUsers, "users", "/users", "", kUsers, ""},
+    {ObjectKind::kRewrite, "rewrite", "/users/rewrite/N", "", kRewrite, ""},
+    {ObjectKind::kLimits, "limits", "/limits /listeners/N/limits", "", kLimits,
+     "A listener's own keys are laid over the global ones."},
+    {ObjectKind::kTimeouts, "timeouts", "/timeouts /listeners/N/timeouts", "", kTimeouts,
+     "A listener's own keys are laid over the global ones."},
+    {ObjectKind::kSmtp, "smtp", "/smtp", "", kSmtp, ""},
+    {ObjectKind::kLegs, "legs", "/smtp/legs", "", kLegs, ""},
+    {ObjectKind::kDrain, "drain", "/drain", "", kDrain, ""},
+    {ObjectKind::kMetrics, "metrics", "/metrics", "", kMetrics, ""},
+    {ObjectKind::kProbe, "probe", "/probes/NAME", "", kProbe, ""},
+    {ObjectKind::kSend, "send", "/probes/NAME/send", "", kSend, "One of the three."},
+    {ObjectKind::kFind, "find", "/probes/NAME/find", "", kFind, ""},
+    {ObjectKind::kAdmin, "admin", "/admin", "", kAdmin, ""},
+    {ObjectKind::kLog, "log", "/log", "", kLog, ""},
+};
+
+constexpr bool IsInOrder() {
+  for (size_t i = 0; i < std::size(kObjects); ++i)
+    if (static_cast<size_t>(kObjects[i].kind) != i) return false;
+  return std::size(kObjects) == static_cast<size_t>(ObjectKind::kLog) + 1;
+}
+static_assert(IsInOrder(), "one row per kind, in the order of ObjectKind");
+
+bool HasWord(std::string_view words, std::string_view word) {
+  const auto parts = Split(words);
+  return std::find(parts.begin(), parts.end(), word) != parts.end();
+}
+
+}  // namespace
+
+bool Key::AppliesTo(std::string_view variant) const {
+  return only.empty() || HasWord(only, variant);
+}
+
+bool Key::IsInert(std::string_view value) const {
+  return HasWord(inert_values, value);
+}
+
+const Key* ObjectInfo::Find(std::string_view key) const {
+  for (const Key& row : keys)
+    if (row.key == key) return &row;
+  return nullptr;
+}
+
+std::vector<std::string_view> ObjectInfo::Names() const {
+  std::vector<std::string_view> names;
+  for (const Key& row : keys) names.push_back(row.key);
+  return names;
+}
+
+const ObjectInfo& Info(ObjectKind kind) {
+  return kObjects[static_cast<size_t>(kind)];
+}
+
+const ObjectInfo* FindKind(std::string_view name) {
+  for (const ObjectInfo& info : kObjects)
+    if (info.name == name) return &info;
+  return nullptr;
+}
+
+std::span<const ObjectInfo> AllObjects() {
+  return kObjects;
+}
+
+std::string_view Name(Reload reload) {
+  switch (reload) {
+    case Reload::kAtOnce:
+      return "at once";
+    case Reload::kNewSessions:
+      return "new sessions";
+    case Reload::kRestart:
+      return "restart";
+  }
+  return "";
+}
+
+std::string_view Name(Type type) {
+  switch (type) {
+    case Type::kString:
+    case Type::kText:
+      return "string";
+    case Type::kWord:
+      return "word";
+    case Type::kBool:
+      return "true or false";
+    case Type::kCount:
+      return "whole number";
+    case Type::kPort:
+      return "port";
+    case Type::kNumber:
+      return "number";
+    case Type::kDuration:
+      return "duration";
+    case Type::kSize:
+      return "size";
+    case Type::kRate:
+      return "rate";
+    case Type::kName:
+    case Type::kReference:
+      return "name";
+    case Type::kReferences:
+      return "name or list of names";
+    case Type::kHostname:
+      return "host name";
+    case Type::kHost:
+      return "host name or IP address";
+    case Type::kSocketAddress:
+      return "IP:port or list of them";
+    case Type::kAddressList:
+      return "IP address or list of them";
+    case Type::kNetworks:
+      return "network or list of them";
+    case Type::kPath:
+      return "path";
+    case Type::kPathOrWord:
+      return "path or word";
+    case Type::kSecret:
+      return "secret";
+    case Type::kReply:
+      return "SMTP reply";
+    case Type::kRegex:
+      return "regular expression";
+    case Type::kUrl:
+      return "URL";
+    case Type::kUrls:
+      return "URL or list of them";
+    case Type::kPeer:
+      return "host:port or unix:PATH";
+    case Type::kPeers:
+      return "host:port or list of them";
+    case Type::kPatterns:
+      return "pattern or list of patterns";
+    case Type::kStrings:
+      return "list of strings";
+    case Type::kWords:
+      return "list of words";
+    case Type::kStringMap:
+      return "object of strings";
+    case Type::kSecretMap:
+      return "object of secrets";
+    case Type::kObject:
+      return "object";
+    case Type::kObjectList:
+      return "list of objects";
+    case Type::kObjectMap:
+      return "objects by name";
+    case Type::kObjectListMap:
+      return "lists of objects by name";
+    case Type::kObjectOrWord:
+      return "object or word";
+  }
+  return "";
+}
+
+}  // namespace postern::conf
