@@ -68,6 +68,7 @@ void Builder::ReadTls(const Value& value, Tls& tls) {
   ObjectReader reader(problems_, sources_, value, ObjectKind::kTls);
   for (const Value& item : reader.ObjectList("certificates")) {
     ObjectReader pair(problems_, sources_, item, ObjectKind::kCertificate);
+    built_.certificate_paths.push_back(item.path);
     Certificate& certificate = tls.certificates.emplace_back();
     pair.Text("cert", certificate.cert);
     pair.Text("key", certificate.key);

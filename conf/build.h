@@ -15,7 +15,8 @@ namespace postern::conf {
 
 struct Built {
   Config config;
-  // Where each listener, and each rule of each route, stands in the tree.
+  // Where each of them, and each rule of each route, stands in the tree.
+  std::vector<std::string> certificate_paths;
   std::vector<std::string> listener_paths;
   std::vector<std::vector<std::string>> rule_paths;
 };

@@ -423,8 +423,12 @@ std::string Join(std::string_view path, size_t index) {
   return std::string(path) + "/" + std::to_string(index);
 }
 
-Place PlaceOf(const Node& root, std::string_view pointer) {
+namespace {
+
+// Follows a pointer as far as there is something.
+const Node& Walk(const Node& root, std::string_view pointer, bool& is_complete) {
   const Node* node = &root;
+  is_complete = true;
   while (!pointer.empty()) {
     pointer.remove_prefix(1);  // '/'
     const std::string_view step = pointer.substr(0, pointer.find('/'));
@@ -443,10 +447,24 @@ Place PlaceOf(const Node& root, std::string_view pointer) {
       }
       next = node->Find(key);
     }
-    if (next == nullptr) break;
+    is_complete = next != nullptr;
+    if (!is_complete) break;
     node = next;
   }
-  return node->place;
+  return *node;
+}
+
+}  // namespace
+
+const Node* Lookup(const Node& root, std::string_view pointer) {
+  bool is_complete = false;
+  const Node& node = Walk(root, pointer, is_complete);
+  return is_complete ? &node : nullptr;
+}
+
+Place PlaceOf(const Node& root, std::string_view pointer) {
+  bool is_complete = false;
+  return Walk(root, pointer, is_complete).place;
 }
 
 }  // namespace postern::conf::json

@@ -1,9 +1,8 @@
 // json: JSON text to a tree in which every key and every value knows its line and column.
 //
 // Does not: know any key, give a value a meaning, throw.
-// Rules:    RFC 8259, and comments (// and /* */). Duplicate keys, trailing commas and invalid
-// UTF-8
-//           are errors. Columns count characters, not bytes; a tab is one; CRLF ends one line.
+// Rules:    RFC 8259, and comments (// and /* */). Duplicate keys, trailing commas and bytes that
+//           are not UTF-8 are errors. Columns count characters, not bytes; a tab is one character.
 // Limits:   kMaxDepth; otherwise memory is a constant times the text.
 // Tests:    test/conf/json_test.cc, test/fuzz/conf_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
@@ -72,6 +71,11 @@ struct Parsed {
 // One step further in a JSON pointer (RFC 6901: ~ and / escaped).
 [[nodiscard]] std::string Join(std::string_view path, std::string_view key);
 [[nodiscard]] std::string Join(std::string_view path, size_t index);
+// What a pointer names; null if there is no such thing.
+[[nodiscard]] const Node* Lookup(const Node& root, std::string_view pointer);
+[[nodiscard]] inline bool IsGiven(const Node& root, std::string_view pointer) {
+  return Lookup(root, pointer) != nullptr;
+}
 // The place of what a pointer names; of the nearest thing around it if that is missing.
 [[nodiscard]] Place PlaceOf(const Node& root, std::string_view pointer);
 

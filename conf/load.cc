@@ -53,7 +53,7 @@ LoadResult LoadText(std::string_view text, const std::string& path, const FileCh
   const Sources sources{std::filesystem::path(absolute).parent_path().string()};
   Built built = Builder(problems, sources).Build(*parsed.root);
   built.config.path = absolute;
-  Validate(built, checks, problems);
+  Validator(built, checks, problems).Run();
   problems.MoveTo(result);
   if (result.errors.empty()) result.config = std::move(built.config);
   return result;

@@ -31,13 +31,16 @@ struct Problem {
 };
 
 // Questions that need a library or the system; each returns an error text, or nothing if all is
-// well.
+// well. One that is not set is not asked.
 struct FileChecks {
   // Readable, matching, not expired; what lb/tls says of it.
   std::function<std::optional<std::string>(const std::string& cert, const std::string& key)> pair;
   std::function<std::optional<std::string>(const std::string& path)> ca_file;
   std::function<std::optional<std::string>(const std::string& path)> ticket_keys;
   std::function<bool(const std::string& group)> knows_group;  // this build's TLS library
+  // Whether an interface of this machine has the address: a backend there, on a port of a wildcard
+  // listener, is a loop. Without it only loopback and the listeners' own addresses count.
+  std::function<bool(const base::IpAddress& ip)> is_own_address;
 };
 
 struct LoadResult {
