@@ -32,6 +32,9 @@ struct TlsRequest {
   TlsRole role = TlsRole::kServer;
   // Must live until the handshake has ended.
   const TlsSettings* settings = nullptr;
+  // What Input() holds is the start of the handshake already (it came behind a PROXY header, in
+  // one packet). Else Input() must be empty.
+  bool input_is_ciphertext = false;
   // Client role: the name for SNI (not sent if it is an address). Verification is in the settings.
   std::string server_name;
 };

@@ -115,10 +115,17 @@ class Session {
   [[nodiscard]] virtual const std::string& user() const = 0;
   [[nodiscard]] virtual std::string_view backend() const = 0;
 
-  // Intrusive list of the host.
+  // The host's own: intrusive list, whose session counts for which address, who was told of a
+  // drain.
   Session* previous_in_host = nullptr;
   Session* next_in_host = nullptr;
+  base::IpAddress client_ip;
+  bool is_drain_begun = false;
 };
+
+// What a client is told, instead of a greeting, whose address has too many sessions: 421, "* BYE",
+// -ERR.
+[[nodiscard]] std::string_view RefusalLine(conf::Protocol protocol);
 
 // Takes over the stream. One factory: the only place that knows which protocol has which session.
 [[nodiscard]] std::unique_ptr<Session> MakeSession(SessionEnv& env,

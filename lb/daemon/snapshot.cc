@@ -1,0 +1,179 @@
+// snapshot: builds everything that a configuration needs, or says what does not work.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/daemon/snapshot.h"
+
+#include <map>
+#include <utility>
+
+#include "lb/daemon/announce.h"
+#include "lb/tls/certificate_store.h"
+#include "lb/tls/ticket_keys.h"
+#include "lb/tls/tls_context.h"
+#include "lb/tls/tls_library.h"
+
+namespace postern::daemon {
+namespace {
+
+using TlsPointer = std::shared_ptr<const io::TlsSettings>;
+
+// TLS contexts of one worker: listeners of one protocol share one, and so do endpoints that are
+// verified alike.
+class ContextCache {
+ public:
+  ContextCache(const conf::Config& config, const SnapshotInputs& inputs,
+               std::shared_ptr<const tls::CertificateStore> certificates,
+               tls::TrustStores& trust_stores)
+      : config_(config),
+        inputs_(inputs),
+        certificates_(std::move(certificates)),
+        trust_stores_(trust_stores) {}
+
+  base::Result<TlsPointer> ForListener(conf::Protocol protocol) {
+    TlsPointer& cached = servers_[protocol];
+    if (cached == nullptr) {
+      auto built =
+          tls::TlsServerContext::Build(config_.tls, certificates_, inputs_.ticket_keys, protocol);
+      if (!built) return base::Error{built.error()};
+      cached = std::move(built).value();
+    }
+    return cached;
+  }
+
+  base::Result<TlsPointer> ForEndpoint(const conf::Backend& backend) {
+    const conf::Verify& verify = backend.verify;
+    TlsPointer& cached = clients_[{verify.off ? "off" : "on", backend.host, verify.name, verify.ca,
+                                   verify.cert, verify.key}];
+    if (cached == nullptr) {
+      std::shared_ptr<const tls::TrustStore> trust;
+      if (!verify.off) {
+        auto loaded = trust_stores_.Get(verify.ca);
+        if (!loaded) return base::Error{"backend " + backend.name + ": " + loaded.error()};
+        trust = std::move(loaded).value();
+      }
+      auto built = tls::TlsClientContext::Build(config_.tls, verify, backend.host, std::move(trust),
+                                                inputs_.clock);
+      if (!built) return base::Error{"backend " + backend.name + ": " + built.error()};
+      cached = std::move(built).value();
+    }
+    return cached;
+  }
+
+ private:
+  const conf::Config& config_;
+  const SnapshotInputs& inputs_;
+  std::shared_ptr<const tls::CertificateStore> certificates_;
+  tls::TrustStores& trust_stores_;
+  std::map<conf::Protocol, TlsPointer> servers_;
+  std::map<std::array<std::string, 6>, TlsPointer> clients_;
+};
+
+bool HasTls(conf::TlsMode mode) {
+  return mode == conf::TlsMode::kStartTls || mode == conf::TlsMode::kImplicit;
+}
+
+base::Result<WorkerParts> BuildWorker(const Snapshot& snapshot, const SnapshotInputs& inputs,
+                                      tls::TrustStores& trust_stores) {
+  const conf::Config& config = *snapshot.config;
+  ContextCache contexts(config, inputs, snapshot.certificates, trust_stores);
+  auto parts = std::make_shared<session::Parts>();
+  parts->config = snapshot.config;
+  parts->router = snapshot.router;
+  parts->user_key = snapshot.user_key;
+  parts->endpoints = snapshot.endpoints;
+  for (const balance::Endpoint& endpoint : snapshot.endpoints->endpoints()) {
+    TlsPointer tls;
+    if (HasTls(endpoint.conf->tls)) {
+      auto context = contexts.ForEndpoint(*endpoint.backend);
+      if (!context) return base::Error{context.error()};
+      tls = std::move(context).value();
+    }
+    parts->back_tls.push_back(std::move(tls));
+  }
+  WorkerParts worker;
+  worker.parts = std::move(parts);
+  for (uint32_t i = 0; i < config.listeners.size(); ++i) {
+    auto listener = std::make_shared<session::ListenerSettings>();
+    listener->conf = config.listeners[i];
+    listener->hostname = config.hostname;
+    listener->smtp = config.smtp;
+    listener->index = i;
+    if (HasTls(listener->conf.tls)) {
+      auto context = contexts.ForListener(listener->conf.protocol);
+      if (!context) return base::Error{"listener " + listener->conf.name + ": " + context.error()};
+      listener->tls = std::move(context).value();
+    }
+    worker.listeners.push_back(std::move(listener));
+  }
+  return worker;
+}
+
+void CollectProblems(Snapshot& snapshot) {
+  if (!tls::IsLibraryCurrent())
+    snapshot.problems.push_back("TLS library is " + tls::LibraryName() +
+                                ": for production build with a current BoringSSL "
+                                "(-DBORINGSSL_ROOT=...)");
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf::Config> config,
+                                                      const SnapshotInputs& inputs) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->config = std::move(config);
+  snapshot->loaded = inputs.clock.WallNow();
+  snapshot->router = std::make_shared<route::Router>(*snapshot->config);
+  snapshot->user_key = std::make_shared<route::UserKey>(snapshot->config->users);
+  snapshot->endpoints =
+      std::make_shared<balance::EndpointTable>(*snapshot->config, inputs.endpoint_book);
+  if (!snapshot->config->tls.certificates.empty()) {
+    auto loaded = tls::CertificateStore::Load(snapshot->config->tls.certificates);
+    if (!loaded) return base::Error{loaded.error()};
+    snapshot->certificates = std::move(loaded).value();
+  }
+  tls::TrustStores trust_stores;
+  for (int i = 0; i < inputs.num_workers; ++i) {
+    auto worker = BuildWorker(*snapshot, inputs, trust_stores);
+    if (!worker) return base::Error{worker.error()};
+    snapshot->workers.push_back(std::move(worker).value());
+  }
+  CollectProblems(*snapshot);
+  return snapshot;
+}
+
+void FillSlots(Snapshot& snapshot, const metrics::Registry::Slots& slots) {
+  for (WorkerParts& worker : snapshot.workers) {
+    auto parts = std::make_shared<session::Parts>(*worker.parts);
+    parts->endpoint_slots = slots.endpoints;
+    parts->rule_slots = slots.rules;
+    worker.parts = std::move(parts);
+    for (auto& listener : worker.listeners) {
+      auto filled = std::make_shared<session::ListenerSettings>(*listener);
+      filled->slots = slots.listeners[filled->index];
+      listener = std::move(filled);
+    }
+  }
+}
+
+ListenerList Announce(const Snapshot& snapshot, const ListenerList& listeners) {
+  ListenerList announced;
+  for (const auto& listener : listeners) {
+    const conf::Route* route = snapshot.config->FindRoute(listener->conf.route);
+    std::vector<const balance::Endpoint*> eligible;
+    if (route != nullptr) eligible = snapshot.endpoints->Eligible(*route, listener->conf.protocol);
+    Announcement news = AnnouncementOf(listener->conf, eligible);
+    if (news.capabilities == listener->capabilities &&
+        news.offers_xoauth2 == listener->offers_xoauth2 &&
+        news.offers_oauthbearer == listener->offers_oauthbearer) {
+      announced.push_back(listener);
+      continue;
+    }
+    auto changed = std::make_shared<session::ListenerSettings>(*listener);
+    changed->capabilities = std::move(news.capabilities);
+    changed->offers_xoauth2 = news.offers_xoauth2;
+    changed->offers_oauthbearer = news.offers_oauthbearer;
+    announced.push_back(std::move(changed));
+  }
+  return announced;
+}
+
+}  // namespace postern::daemon
