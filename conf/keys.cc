@@ -12,7 +12,6 @@ namespace {
 
 using T = Type;
 using R = Reload;
-constexpr Effect kNotYet = Effect::kNotYet;
 constexpr R kNow = R::kAtOnce;
 constexpr R kNew = R::kNewSessions;
 constexpr R kRestart = R::kRestart;
@@ -22,9 +21,9 @@ constexpr std::string_view kProtocols = "smtp submission imap pop3 lmtp sieve tc
 constexpr Key kTop[] = {
     {"$schema", T::kString, "", "", kNow,
      "Where editors find the JSON Schema (`postern schema` prints it); Postern does not read it."},
-    {"hostname", T::kHostname, "", "", kNew,
-     "The name that Postern greets with and gives to backends.", Effect::kActs, "", "",
-     "the system's"},
+    Key{"hostname", T::kHostname, "", "", kNew,
+        "The name that Postern greets with and gives to backends."}
+        .Note("the system's"),
     {"node", T::kObject, "node", "", kNow, "Which of several Posterns this is."},
     {"workers", T::kCount, "0..1024", "0", kRestart, "Worker threads; 0: one per CPU."},
     {"tls", T::kObject, "tls", "", kNew, "Certificates and the TLS policy of both legs."},
@@ -32,45 +31,50 @@ constexpr Key kTop[] = {
      "The addresses on which clients connect."},
     {"backends", T::kObjectMap, "backend", kRequired, kNew, "The mail servers, by name."},
     {"pools", T::kObjectMap, "pool", "", kNew, "Backends that can stand in for each other."},
-    {"directories", T::kObjectMap, "directory", "", kNew,
-     "Where the home of a user or recipient is looked up.", kNotYet},
+    Key{"directories", T::kObjectMap, "directory", "", kNew,
+        "Where the home of a user or recipient is looked up."}
+        .NotYet(),
     {"routes", T::kObjectListMap, "rule", kRequired, kNew,
      "Ordered lists of rules; the first that matches decides."},
     {"users", T::kObject, "users", "", kNew,
      "How a login name or recipient becomes the key of rules and directories."},
     {"health", T::kObject, "health", "", kNow, "How endpoints are checked; a pool can differ."},
-    {"weights", T::kObject, "weights", "", kNow,
-     "What moves weights besides the configured ones; a pool can differ.", kNotYet},
+    Key{"weights", T::kObject, "weights", "", kNow,
+        "What moves weights besides the configured ones; a pool can differ."}
+        .NotYet(),
     {"limits", T::kObject, "limits", "", kNew, "Bounds; a listener can differ."},
     {"timeouts", T::kObject, "timeouts", "", kNew, "Deadlines; a listener can differ."},
     {"smtp", T::kObject, "smtp", "", kNew, "How SMTP messages and transactions are treated."},
     {"drain", T::kObject, "drain", "", kNow, "How sessions are ended before a stop."},
     {"metrics", T::kObject, "metrics", "", kNow, "How much detail the metrics have."},
-    {"probes", T::kObjectMap, "probe", "", kNow,
-     "Messages that Postern sends and looks for, to measure delivery.", kNotYet},
+    Key{"probes", T::kObjectMap, "probe", "", kNow,
+        "Messages that Postern sends and looks for, to measure delivery."}
+        .NotYet(),
     {"admin", T::kObject, "admin", "", kNow, "Metrics, status and the API."},
     {"log", T::kObject, "log", "", kNow, "The process's log and the session log."},
 };
 
 constexpr Key kNode[] = {
-    {"name", T::kName, "", "", kNow, "The node's name in metrics, logs and probes.", Effect::kActs,
-     "", "", "`hostname`"},
-    {"site", T::kName, "", "", kNow, "Where the node stands; backends of the same site come first.",
-     kNotYet},
+    Key{"name", T::kName, "", "", kNow, "The node's name in metrics, logs and probes."}.Note(
+        "`hostname`"),
+    Key{"site", T::kName, "", "", kNow,
+        "Where the node stands; backends of the same site come first."}
+        .NotYet(),
 };
 
 constexpr Key kTls[] = {
     {"certificates", T::kObjectList, "certificate", "", kNew,
      "Certificates; the client's SNI chooses, the first is for everything else."},
     {"min_version", T::kWord, "1.2 1.3", "1.2", kNew, "The oldest TLS version accepted."},
-    {"groups", T::kStrings, "", "", kNew,
-     "Key exchange groups in order of preference, both legs; one that this build lacks is a "
-     "warning, none left is an error.",
-     Effect::kActs, "", "", "the TLS library's"},
-    {"ticket_keys", T::kPath, "", "", kNew,
-     "File of session ticket keys shared by several nodes: one base64 key of 80 bytes a line, the "
-     "first encrypts, all decrypt.",
-     Effect::kActs, "", "", "the process's own"},
+    Key{"groups", T::kStrings, "", "", kNew,
+        "Key exchange groups in order of preference, both legs; one that this build lacks is a "
+        "warning, none left is an error."}
+        .Note("the TLS library's"),
+    Key{"ticket_keys", T::kPath, "", "", kNew,
+        "File of session ticket keys shared by several nodes: one base64 key of 80 bytes a line, "
+        "the "
+        "first encrypts, all decrypt."}
+        .Note("the process's own"),
 };
 
 constexpr Key kCertificate[] = {
@@ -80,10 +84,10 @@ constexpr Key kCertificate[] = {
 
 constexpr Key kListener[] = {
     {"name", T::kName, "", kRequired, kNew, "The listener's name in metrics, logs and rules."},
-    {"protocol", T::kWord, kProtocols, kRequired, kNew,
-     "What clients speak; `smtp` is for mail from other domains, `submission` for users who log "
-     "in.",
-     Effect::kActs, "lmtp sieve tcp"},
+    Key{"protocol", T::kWord, kProtocols, kRequired, kNew,
+        "What clients speak; `smtp` is for mail from other domains, `submission` for users who log "
+        "in."}
+        .NotYetFor("lmtp sieve tcp"),
     {"address", T::kSocketAddress, "", kRequired, kNow,
      "Where to listen, one or a list: \"0.0.0.0:993\", \"[::]:993\"; port 0: the system's choice."},
     {"tls", T::kWord, "none starttls implicit passthrough", "none", kNew,
@@ -98,9 +102,9 @@ constexpr Key kListener[] = {
      "PROXY header."},
     {"greet_delay", T::kDuration, "0ms..1m", "0s", kNew,
      "Pause before the greeting; who speaks during it is refused."},
-    {"capabilities", T::kStrings, "", "", kNew,
-     "What is announced, instead of what the eligible backends have in common.", Effect::kActs, "",
-     "", "learned from the backends"},
+    Key{"capabilities", T::kStrings, "", "", kNew,
+        "What is announced, instead of what the eligible backends have in common."}
+        .Note("learned from the backends"),
     {"pass_refusal_text", T::kBool, "", "false", kNew,
      "A refused login is told in the backend's words, not in Postern's."},
     {"timeouts", T::kObject, "timeouts", "", kNew, "Deadlines that differ from the global ones."},
@@ -110,18 +114,20 @@ constexpr Key kListener[] = {
 constexpr Key kBackend[] = {
     {"host", T::kHost, "", kRequired, kNew,
      "Address or name; a name is resolved again when its time to live has passed."},
-    {"site", T::kName, "", "", kNew, "Where it stands.", kNotYet},
-    {"priority", T::kCount, "0..1000", "0", kNew, "Lower comes first.", kNotYet},
+    Key{"site", T::kName, "", "", kNew, "Where it stands."}.NotYet(),
+    Key{"priority", T::kCount, "0..1000", "0", kNew, "Lower comes first."}.NotYet(),
     {"weight", T::kCount, "0..10000", "100", kNew, "Its share of new work; 0: none."},
-    {"max_sessions", T::kCount, "0..10000000", "0", kNew,
-     "Sessions at once, over all its endpoints; 0: no bound.", kNotYet},
-    {"source_addresses", T::kAddressList, "", "", kNew,
-     "Local addresses that connections to it come from.", Effect::kActs, "", "",
-     "the system's choice"},
-    {"verify", T::kObjectOrWord, "verify off", "", kNew,
-     "How its certificate is verified; \"off\" verifies nothing.", Effect::kActs, "", "",
-     "against the system's CAs and `host`"},
-    {"queue", T::kObject, "queue", "", kNow, "Where the depth of its mail queue is read.", kNotYet},
+    Key{"max_sessions", T::kCount, "0..10000000", "0", kNew,
+        "Sessions at once, over all its endpoints; 0: no bound."}
+        .NotYet(),
+    Key{"source_addresses", T::kAddressList, "", "", kNew,
+        "Local addresses that connections to it come from."}
+        .Note("the system's choice"),
+    Key{"verify", T::kObjectOrWord, "verify off", "", kNew,
+        "How its certificate is verified; \"off\" verifies nothing."}
+        .Note("against the system's CAs and `host`"),
+    Key{"queue", T::kObject, "queue", "", kNow, "Where the depth of its mail queue is read."}
+        .NotYet(),
     {"smtp", T::kObject, "endpoint", "", kNew, "Its endpoint for smtp listeners."},
     {"submission", T::kObject, "endpoint", "", kNew, "Its endpoint for submission listeners."},
     {"imap", T::kObject, "endpoint", "", kNew, "Its endpoint for imap listeners."},
@@ -139,16 +145,16 @@ constexpr Key kEndpoint[] = {
     {"client_address", T::kWord, "none proxy-v1 proxy-v2 xclient imap-id", "none", kNew,
      "How the client's address is handed on: PROXY header (every protocol), XCLIENT (smtp, "
      "submission, lmtp, pop3), ID (imap)."},
-    {"reauth", T::kWord, "replay xclient-login never", "replay", kNew,
-     "How a submission transaction that moves to another backend logs in there.", Effect::kActs,
-     "xclient-login never"},
+    Key{"reauth", T::kWord, "replay xclient-login never", "replay", kNew,
+        "How a submission transaction that moves to another backend logs in there."}
+        .NotYetFor("xclient-login never"),
 };
 
 constexpr Key kVerify[] = {
-    {"name", T::kHostname, "", "", kNew, "The name that the certificate must have.", Effect::kActs,
-     "", "", "`host`"},
-    {"ca", T::kPath, "", "", kNew, "PEM file of the CAs that are believed.", Effect::kActs, "", "",
-     "the system's"},
+    Key{"name", T::kHostname, "", "", kNew, "The name that the certificate must have."}.Note(
+        "`host`"),
+    Key{"ca", T::kPath, "", "", kNew, "PEM file of the CAs that are believed."}.Note(
+        "the system's"),
     {"cert", T::kPath, "", "", kNew, "Client certificate for mutual TLS; with `key`."},
     {"key", T::kPath, "", "", kNew, "Its private key."},
 };
@@ -162,68 +168,76 @@ constexpr Key kQueue[] = {
     {"interval", T::kDuration, "100ms..1h", "15s", kNow, "How often it is read."},
     {"stale_after", T::kDuration, "100ms..24h", "2m", kNow,
      "Age from which a reading no longer counts."},
-    {"url", T::kUrl, "http https", kRequired, kNow, "What is fetched.", Effect::kActs, "",
-     "prometheus http_json"},
-    {"metric", T::kString, "", kRequired, kNow, "The metric's name.", Effect::kActs, "",
-     "prometheus"},
-    {"labels", T::kStringMap, "", "", kNow, "Labels that its samples must have.", Effect::kActs, "",
-     "prometheus"},
-    {"combine", T::kWord, "sum max", "sum", kNow, "What becomes of several samples.", Effect::kActs,
-     "", "prometheus"},
-    {"headers", T::kSecretMap, "", "", kNow, "Headers of the request.", Effect::kActs, "",
-     "prometheus http_json"},
-    {"address", T::kPeer, "", kRequired, kNow, "`host:port`, or `unix:PATH` (showq).",
-     Effect::kActs, "", "agent showq"},
-    {"send", T::kText, "", "", kNow, "What is sent to the agent first.", Effect::kActs, "",
-     "agent"},
-    {"pointer", T::kString, "", kRequired, kNow, "JSON pointer of the number.", Effect::kActs, "",
-     "http_json"},
-    {"queues", T::kWords, "incoming active deferred hold maildrop", "incoming active", kNow,
-     "The queues that are counted.", Effect::kActs, "", "showq"},
+    Key{"url", T::kUrl, "http https", kRequired, kNow, "What is fetched."}.Only(
+        "prometheus http_json"),
+    Key{"metric", T::kString, "", kRequired, kNow, "The metric's name."}.Only("prometheus"),
+    Key{"labels", T::kStringMap, "", "", kNow, "Labels that its samples must have."}.Only(
+        "prometheus"),
+    Key{"combine", T::kWord, "sum max", "sum", kNow, "What becomes of several samples."}.Only(
+        "prometheus"),
+    Key{"headers", T::kSecretMap, "", "", kNow, "Headers of the request."}.Only(
+        "prometheus http_json"),
+    Key{"address", T::kPeer, "", kRequired, kNow, "`host:port`, or `unix:PATH` (showq)."}.Only(
+        "agent showq"),
+    Key{"send", T::kText, "", "", kNow, "What is sent to the agent first."}.Only("agent"),
+    Key{"pointer", T::kString, "", kRequired, kNow, "JSON pointer of the number."}.Only(
+        "http_json"),
+    Key{"queues", T::kWords, "incoming active deferred hold maildrop", "incoming active", kNow,
+        "The queues that are counted."}
+        .Only("showq"),
 };
 
 constexpr Key kPool[] = {
     {"backends", T::kReferences, "", kRequired, kNew,
      "Its members; for a protocol, those of them that have the endpoint."},
-    {"balance", T::kWord, "least_load round_robin hash first", "least_load", kNew,
-     "How a member is chosen.", Effect::kActs, "hash first"},
-    {"hash_on", T::kWord, "user client", "user", kNew, "What `hash` hashes.", kNotYet},
+    Key{"balance", T::kWord, "least_load round_robin hash first", "least_load", kNew,
+        "How a member is chosen."}
+        .NotYetFor("hash first", "least_load is used"),
+    Key{"hash_on", T::kWord, "user client", "user", kNew, "What `hash` hashes."}.NotYet(),
     {"storage", T::kWord, "shared exclusive separate", "", kNew,
      "Whether its members have the same mailboxes: `shared` at any time, `exclusive` one member "
      "per user at a time, `separate` not at all. Must be said of two or more members that mailbox "
      "listeners can reach."},
-    {"on_down", T::kWord, "closed open", "closed", kNew,
-     "With every member down: refuse for now, or try them all the same.", kNotYet},
-    {"spill_below", T::kNumber, "0..1", "0.5", kNow,
-     "Healthy share under which the next priority is used as well.", kNotYet},
+    Key{"on_down", T::kWord, "closed open", "closed", kNew,
+        "With every member down: refuse for now, or try them all the same."}
+        .NotYet(),
+    Key{"spill_below", T::kNumber, "0..1", "0.5", kNow,
+        "Healthy share under which the next priority is used as well."}
+        .NotYet(),
     {"health", T::kObject, "health", "", kNow, "Checks that differ from the global ones."},
-    {"weights", T::kObject, "weights", "", kNow, "Weighing that differs from the global one.",
-     kNotYet},
+    Key{"weights", T::kObject, "weights", "", kNow, "Weighing that differs from the global one."}
+        .NotYet(),
 };
 
 constexpr Key kHealth[] = {
-    {"interval", T::kDuration, "100ms..1h", "5s", kNow, "Time between checks.", kNotYet},
-    {"fast_interval", T::kDuration, "100ms..1h", "1s", kNow,
-     "Time between checks while a state is in doubt.", kNotYet},
-    {"timeout", T::kDuration, "10ms..10m", "10s", kNow, "Bound of a whole check.", kNotYet},
-    {"rise", T::kCount, "1..100", "2", kNow, "Good checks in a row that bring an endpoint up.",
-     kNotYet},
-    {"fall", T::kCount, "1..100", "3", kNow, "Failed checks in a row that take it down.", kNotYet},
-    {"slow_start", T::kDuration, "0ms..1h", "30s", kNow,
-     "Time in which a returned endpoint's weight grows to its full.", kNotYet},
+    Key{"interval", T::kDuration, "100ms..1h", "5s", kNow, "Time between checks."}.NotYet(),
+    Key{"fast_interval", T::kDuration, "100ms..1h", "1s", kNow,
+        "Time between checks while a state is in doubt."}
+        .NotYet(),
+    Key{"timeout", T::kDuration, "10ms..10m", "10s", kNow, "Bound of a whole check."}.NotYet(),
+    Key{"rise", T::kCount, "1..100", "2", kNow, "Good checks in a row that bring an endpoint up."}
+        .NotYet(),
+    Key{"fall", T::kCount, "1..100", "3", kNow, "Failed checks in a row that take it down."}
+        .NotYet(),
+    Key{"slow_start", T::kDuration, "0ms..1h", "30s", kNow,
+        "Time in which a returned endpoint's weight grows to its full."}
+        .NotYet(),
     {"cooldown", T::kDuration, "0ms..1h", "5s", kNow,
      "Time for which an endpoint is left alone after a session failed there."},
-    {"hello", T::kHostname, "", "", kNow, "The name given in EHLO.", Effect::kActs, "", "",
-     "`hostname`"},
-    {"relay_check", T::kBool, "", "true", kNow,
-     "Whether smtp checks try, once a day, that the backend does not relay for anybody.", kNotYet},
-    {"checks", T::kBool, "", "true", kNow,
-     "Active checks; without them capabilities are learned once and only failures count.", kNotYet},
-    {"login", T::kObject, "login", "", kNow,
-     "Account that imap, pop3 and submission checks log in with.", kNotYet, "", "",
-     "no login step"},
-    {"mail", T::kObject, "mail", "", kNow, "Envelope that smtp checks try, then reset.", kNotYet,
-     "", "", "no MAIL step"},
+    Key{"hello", T::kHostname, "", "", kNow, "The name given in EHLO."}.Note("`hostname`"),
+    Key{"relay_check", T::kBool, "", "true", kNow,
+        "Whether smtp checks try, once a day, that the backend does not relay for anybody."}
+        .NotYet(),
+    Key{"checks", T::kBool, "", "true", kNow,
+        "Active checks; without them capabilities are learned once and only failures count."}
+        .NotYet(),
+    Key{"login", T::kObject, "login", "", kNow,
+        "Account that imap, pop3 and submission checks log in with."}
+        .NotYet()
+        .Note("no login step"),
+    Key{"mail", T::kObject, "mail", "", kNow, "Envelope that smtp checks try, then reset."}
+        .NotYet()
+        .Note("no MAIL step"),
 };
 
 constexpr Key kLogin[] = {
@@ -237,54 +251,54 @@ constexpr Key kMail[] = {
 };
 
 constexpr Key kWeights[] = {
-    {"latency", T::kBool, "", "true", kNow, "Whether slow endpoints get less.", kNotYet},
-    {"queue", T::kBool, "", "true", kNow, "Whether backends with long queues get less.", kNotYet},
-    {"min_factor", T::kNumber, "0.001..1", "0.05", kNow, "The least that a factor can become.",
-     kNotYet},
-    {"half_life", T::kDuration, "100ms..1h", "", kNow, "Half-life of the averages.", kNotYet, "",
-     "", "the pool's check interval"},
+    Key{"latency", T::kBool, "", "true", kNow, "Whether slow endpoints get less."}.NotYet(),
+    Key{"queue", T::kBool, "", "true", kNow, "Whether backends with long queues get less."}
+        .NotYet(),
+    Key{"min_factor", T::kNumber, "0.001..1", "0.05", kNow, "The least that a factor can become."}
+        .NotYet(),
+    Key{"half_life", T::kDuration, "100ms..1h", "", kNow, "Half-life of the averages."}
+        .NotYet()
+        .Note("the pool's check interval"),
 };
 
 constexpr Key kDirectory[] = {
     {"type", T::kWord, "file auth_http ldap redis", kRequired, kNew, "What kind it is."},
-    {"timeout", T::kDuration, "10ms..1m", "2s", kNew, "Bound of an answer, per server.",
-     Effect::kActs, "", "auth_http ldap redis"},
-    {"cache", T::kObject, "cache", "", kNew, "How long answers are kept.", Effect::kActs, "",
-     "auth_http ldap redis"},
-    {"path", T::kPath, "", kRequired, kNew,
-     "The map: a key and an answer per line; `#` starts a comment.", Effect::kActs, "", "file"},
-    {"url", T::kUrls, "http https", "", kNew, "The server.", Effect::kActs, "", "auth_http"},
-    {"urls", T::kUrls, "http https ldap ldaps", "", kNew, "The servers, in order.", Effect::kActs,
-     "", "auth_http ldap"},
-    {"headers", T::kSecretMap, "", "", kNew, "Headers of the request.", Effect::kActs, "",
-     "auth_http"},
-    {"allow_unlisted", T::kBool, "", "false", kNew,
-     "Whether an answered address may be other than a configured endpoint.", Effect::kActs, "",
-     "auth_http"},
-    {"starttls", T::kBool, "", "false", kNew, "STARTTLS on ldap:// URLs.", Effect::kActs, "",
-     "ldap"},
-    {"ca", T::kPath, "", "", kNew, "PEM file of the CAs that are believed.", Effect::kActs, "",
-     "ldap", "the system's"},
-    {"bind_dn", T::kString, "", "", kNew, "Who binds.", Effect::kActs, "", "ldap", "anonymous"},
-    {"bind_password", T::kSecret, "", "", kNew, "With this password.", Effect::kActs, "", "ldap"},
-    {"base", T::kString, "", kRequired, kNew, "Where the search begins.", Effect::kActs, "",
-     "ldap"},
-    {"filter", T::kString, "", kRequired, kNew,
-     "The search filter, with %u (whole name), %n (local part), %d (domain).", Effect::kActs, "",
-     "ldap"},
-    {"attribute", T::kString, "", kRequired, kNew, "The attribute that holds the answer.",
-     Effect::kActs, "", "ldap"},
-    {"addresses", T::kPeers, "", kRequired, kNew, "The servers, `host:port`, one or a list.",
-     Effect::kActs, "", "redis"},
-    {"username", T::kString, "", "", kNew, "Who logs in.", Effect::kActs, "", "redis"},
-    {"password", T::kSecret, "", "", kNew, "With this password.", Effect::kActs, "", "redis"},
-    {"key", T::kString, "", "postern:%u", kNew, "The key, with %u, %n, %d.", Effect::kActs, "",
-     "redis"},
-    {"field", T::kString, "", "", kNew, "The hash field (HGET).", Effect::kActs, "", "redis",
-     "none: GET"},
-    {"table", T::kStringMap, "", "", kNew,
-     "Patterns of answers, each with the pool or backend that it means; the first match counts.",
-     Effect::kActs, "", "ldap redis", "answers are names"},
+    Key{"timeout", T::kDuration, "10ms..1m", "2s", kNew, "Bound of an answer, per server."}.Only(
+        "auth_http ldap redis"),
+    Key{"cache", T::kObject, "cache", "", kNew, "How long answers are kept."}.Only(
+        "auth_http ldap redis"),
+    Key{"path", T::kPath, "", kRequired, kNew,
+        "The map: a key and an answer per line; `#` starts a comment."}
+        .Only("file"),
+    Key{"url", T::kUrls, "http https", "", kNew, "The server."}.Only("auth_http"),
+    Key{"urls", T::kUrls, "http https ldap ldaps", "", kNew, "The servers, in order."}.Only(
+        "auth_http ldap"),
+    Key{"headers", T::kSecretMap, "", "", kNew, "Headers of the request."}.Only("auth_http"),
+    Key{"allow_unlisted", T::kBool, "", "false", kNew,
+        "Whether an answered address may be other than a configured endpoint."}
+        .Only("auth_http"),
+    Key{"starttls", T::kBool, "", "false", kNew, "STARTTLS on ldap:// URLs."}.Only("ldap"),
+    Key{"ca", T::kPath, "", "", kNew, "PEM file of the CAs that are believed."}.Only("ldap").Note(
+        "the system's"),
+    Key{"bind_dn", T::kString, "", "", kNew, "Who binds."}.Only("ldap").Note("anonymous"),
+    Key{"bind_password", T::kSecret, "", "", kNew, "With this password."}.Only("ldap"),
+    Key{"base", T::kString, "", kRequired, kNew, "Where the search begins."}.Only("ldap"),
+    Key{"filter", T::kString, "", kRequired, kNew,
+        "The search filter, with %u (whole name), %n (local part), %d (domain)."}
+        .Only("ldap"),
+    Key{"attribute", T::kString, "", kRequired, kNew, "The attribute that holds the answer."}.Only(
+        "ldap"),
+    Key{"addresses", T::kPeers, "", kRequired, kNew, "The servers, `host:port`, one or a list."}
+        .Only("redis"),
+    Key{"username", T::kString, "", "", kNew, "Who logs in."}.Only("redis"),
+    Key{"password", T::kSecret, "", "", kNew, "With this password."}.Only("redis"),
+    Key{"key", T::kString, "", "postern:%u", kNew, "The key, with %u, %n, %d."}.Only("redis"),
+    Key{"field", T::kString, "", "", kNew, "The hash field (HGET)."}.Only("redis").Note(
+        "none: GET"),
+    Key{"table", T::kStringMap, "", "", kNew,
+        "Patterns of answers, each with the pool or backend that it means; the first match counts."}
+        .Only("ldap redis")
+        .Note("answers are names"),
 };
 
 constexpr Key kCache[] = {
@@ -294,29 +308,30 @@ constexpr Key kCache[] = {
 };
 
 constexpr Key kRule[] = {
-    {"name", T::kName, "", "", kNew, "The rule's name in metrics and explanations.", Effect::kActs,
-     "", "", "RULE-1, RULE-2, ..."},
-    {"listener", T::kReferences, "", "", kNew, "Holds on these listeners.", Effect::kActs, "", "",
-     "any"},
-    {"client", T::kNetworks, "", "", kNew, "Holds for clients of these networks.", Effect::kActs,
-     "", "", "any"},
-    {"sni", T::kPatterns, "", "", kNew, "Holds for these names asked for in TLS.", Effect::kActs,
-     "", "", "any"},
-    {"user", T::kPatterns, "", "", kNew, "Holds for these canonical login names.", Effect::kActs,
-     "", "", "any"},
-    {"recipient", T::kPatterns, "", "", kNew, "Holds for these canonical recipients.",
-     Effect::kActs, "", "", "any"},
-    {"percent", T::kNumber, "0..100", "", kNew,
-     "Holds for this share of users, always the same ones.", kNotYet, "", "", "all"},
-    {"salt", T::kString, "", "", kNew, "Another salt chooses another share of users.", kNotYet},
-    {"directory", T::kReference, "", "", kNew,
-     "Asked if all else holds; no answer: the rule does not hold.", kNotYet},
-    {"value", T::kPatterns, "", "", kNew, "Pattern that the directory's answer must match.",
-     kNotYet},
-    {"on_error", T::kWord, "tempfail next", "tempfail", kNew,
-     "What a failing directory means: refuse for now, or go to the next rule.", kNotYet},
-    {"migrated", T::kBool, "", "false", kNew,
-     "The operator's word that the mailboxes of a `percent` rule are where it leads.", kNotYet},
+    Key{"name", T::kName, "", "", kNew, "The rule's name in metrics and explanations."}.Note(
+        "RULE-1, RULE-2, ..."),
+    Key{"listener", T::kReferences, "", "", kNew, "Holds on these listeners."}.Note("any"),
+    Key{"client", T::kNetworks, "", "", kNew, "Holds for clients of these networks."}.Note("any"),
+    Key{"sni", T::kPatterns, "", "", kNew, "Holds for these names asked for in TLS."}.Note("any"),
+    Key{"user", T::kPatterns, "", "", kNew, "Holds for these canonical login names."}.Note("any"),
+    Key{"recipient", T::kPatterns, "", "", kNew, "Holds for these canonical recipients."}.Note(
+        "any"),
+    Key{"percent", T::kNumber, "0..100", "", kNew,
+        "Holds for this share of users, always the same ones."}
+        .NotYet("who comes to the rule is refused for now")
+        .Note("all"),
+    Key{"salt", T::kString, "", "", kNew, "Another salt chooses another share of users."}.NotYet(),
+    Key{"directory", T::kReference, "", "", kNew,
+        "Asked if all else holds; no answer: the rule does not hold."}
+        .NotYet("who comes to the rule is refused for now"),
+    Key{"value", T::kPatterns, "", "", kNew, "Pattern that the directory's answer must match."}
+        .NotYet(),
+    Key{"on_error", T::kWord, "tempfail next", "tempfail", kNew,
+        "What a failing directory means: refuse for now, or go to the next rule."}
+        .NotYet(),
+    Key{"migrated", T::kBool, "", "false", kNew,
+        "The operator's word that the mailboxes of a `percent` rule are where it leads."}
+        .NotYet(),
     {"mixed", T::kObjectOrWord, "mixed defer", "defer", kNew,
      "A recipient whose home is not the transaction's: `defer` it to the next transaction, or "
      "{\"relay\": POOL}: send the whole transaction there."},
@@ -328,8 +343,8 @@ constexpr Key kRule[] = {
 };
 
 constexpr Key kMixed[] = {
-    {"relay", T::kReference, "", kRequired, kNew, "The pool that can take every recipient.",
-     kNotYet},
+    Key{"relay", T::kReference, "", kRequired, kNew, "The pool that can take every recipient."}
+        .NotYet("the recipient is deferred"),
 };
 
 constexpr Key kUsers[] = {
@@ -349,8 +364,9 @@ constexpr Key kRewrite[] = {
 
 constexpr Key kLimits[] = {
     {"sessions", T::kCount, "1..10000000", "100000", kNew, "Sessions at once."},
-    {"sessions_per_address", T::kCount, "1..10000000", "", kNew,
-     "Sessions at once from one address.", Effect::kActs, "", "", "100 on smtp, 2000 elsewhere"},
+    Key{"sessions_per_address", T::kCount, "1..10000000", "", kNew,
+        "Sessions at once from one address."}
+        .Note("100 on smtp, 2000 elsewhere"),
     {"auth_failures_per_address", T::kRate, "", "10/10m", kNew,
      "Different users refused at one address before it is blocked; more refusals of one user "
      "block that user there."},
@@ -373,9 +389,9 @@ constexpr Key kLimits[] = {
 constexpr std::string_view kDeadline = "10ms..24h";
 constexpr Key kTimeouts[] = {
     {"tls", T::kDuration, kDeadline, "10s", kNew, "Client: the handshake."},
-    {"login", T::kDuration, kDeadline, "", kNew,
-     "Client: from accept to login; on smtp to the first MAIL.", Effect::kActs, "", "",
-     "60s; 5m on smtp"},
+    Key{"login", T::kDuration, kDeadline, "", kNew,
+        "Client: from accept to login; on smtp to the first MAIL."}
+        .Note("60s; 5m on smtp"),
     {"command", T::kDuration, kDeadline, "5m", kNew,
      "Client: one command line, before login and in SMTP."},
     {"data", T::kDuration, kDeadline, "5m", kNew, "Client: renewed by every 4 KiB of message."},
@@ -399,14 +415,17 @@ constexpr Key kSmtp[] = {
      "Message bytes kept in memory, so that the transaction can move to another backend."},
     {"replay_memory_total", T::kSize, "1MiB..1024GiB", "256MiB", kNew,
      "The same, all sessions together."},
-    {"replay_limit", T::kSize, "4KiB..1024GiB", "50MiB", kNew,
-     "Message bytes kept in memory and spool file.", kNotYet},
-    {"spool_dir", T::kPath, "", "/var/spool/postern", kNew, "Where spool files are made.", kNotYet},
-    {"spool_total", T::kSize, "0B..1048576GiB", "4GiB", kNew, "All spool files together.", kNotYet},
+    Key{"replay_limit", T::kSize, "4KiB..1024GiB", "50MiB", kNew,
+        "Message bytes kept in memory and spool file."}
+        .NotYet(),
+    Key{"spool_dir", T::kPath, "", "/var/spool/postern", kNew, "Where spool files are made."}
+        .NotYet(),
+    Key{"spool_total", T::kSize, "0B..1048576GiB", "4GiB", kNew, "All spool files together."}
+        .NotYet(),
     {"retries", T::kCount, "0..100", "2", kNew, "Times that a transaction may move."},
-    {"commit", T::kWord, "streaming after_data", "streaming", kNew,
-     "Whether a message goes to the backend while it comes, or after its end.", Effect::kActs,
-     "after_data"},
+    Key{"commit", T::kWord, "streaming after_data", "streaming", kNew,
+        "Whether a message goes to the backend while it comes, or after its end."}
+        .NotYetFor("after_data", "messages are streamed"),
     {"legs", T::kObject, "legs", "", kNew, "Connections to backends that wait for more work."},
 };
 
@@ -419,13 +438,15 @@ constexpr Key kDrain[] = {
     {"spread", T::kDuration, "0ms..24h", "30s", kNow, "Time over which goodbyes are spread."},
     {"deadline", T::kDuration, "0ms..168h", "10m", kNow,
      "Time after which the remaining sessions are cut."},
-    {"upgrade_deadline", T::kDuration, "0ms..8760h", "24h", kNow,
-     "Time for which the old process says no goodbye after an upgrade.", kNotYet},
+    Key{"upgrade_deadline", T::kDuration, "0ms..8760h", "24h", kNow,
+        "Time for which the old process says no goodbye after an upgrade."}
+        .NotYet(),
 };
 
 constexpr Key kMetrics[] = {
-    {"phase_histograms", T::kWord, "backend pool", "backend", kNow,
-     "Label of the phase histograms; `pool` for very many backends.", kNotYet},
+    Key{"phase_histograms", T::kWord, "backend pool", "backend", kNow,
+        "Label of the phase histograms; `pool` for very many backends."}
+        .NotYet(),
 };
 
 constexpr Key kProbe[] = {
@@ -434,7 +455,7 @@ constexpr Key kProbe[] = {
     {"from", T::kString, "", kRequired, kNow, "Sender."},
     {"to", T::kString, "", kRequired, kNow, "Recipient."},
     {"send", T::kObject, "send", kRequired, kNow, "Through what it is sent."},
-    {"login", T::kObject, "login", "", kNow, "Account that sends.", Effect::kActs, "", "", "none"},
+    Key{"login", T::kObject, "login", "", kNow, "Account that sends."}.Note("none"),
     {"find", T::kObject, "find", kRequired, kNow, "Where it is looked for."},
 };
 

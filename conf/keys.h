@@ -106,10 +106,39 @@ struct Key {
   std::string_view fallback;  // the default as text; "" if unset; kRequired
   Reload reload;
   std::string_view help;
+  // What few rows have; see below.
   Effect effect = Effect::kActs;
-  std::string_view inert_values = {};  // those of `values` that this build does not act on
-  std::string_view only = {};  // the values of the object's discriminator that have this key
-  std::string_view fallback_note = {};  // the default in words, where it depends on something
+  std::string_view inert_values = {};
+  std::string_view meanwhile = {};
+  std::string_view only = {};
+  std::string_view note = {};
+
+  // This build does not act on the key, or on these of its values, yet; what happens instead.
+  [[nodiscard]] constexpr Key NotYet(std::string_view instead = {}) const {
+    Key row = *this;
+    row.effect = Effect::kNotYet;
+    row.meanwhile = instead;
+    return row;
+  }
+  [[nodiscard]] constexpr Key NotYetFor(std::string_view some,
+                                        std::string_view instead = {}) const {
+    Key row = *this;
+    row.inert_values = some;
+    row.meanwhile = instead;
+    return row;
+  }
+  // Only objects with one of these values of their discriminator have the key.
+  [[nodiscard]] constexpr Key Only(std::string_view variants) const {
+    Key row = *this;
+    row.only = variants;
+    return row;
+  }
+  // The default in words, where it is no value.
+  [[nodiscard]] constexpr Key Note(std::string_view words) const {
+    Key row = *this;
+    row.note = words;
+    return row;
+  }
 
   [[nodiscard]] bool is_required() const { return fallback == kRequired; }
   // Whether an object with this discriminator has the key; every one of an object without any.

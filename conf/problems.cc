@@ -79,14 +79,17 @@ void Problems::NoEffect(const Key& key, std::string_view value, json::Place plac
       place.column,
       path,
       (value.empty() ? Quoted(key.key) : Quoted(value)) + " has no effect in this build yet",
-      ""};
+      std::string(key.meanwhile)};
   if (unused.num_places++ == 0 || ComesBefore(problem, unused.problem)) unused.problem = problem;
 }
 
 void Problems::MoveTo(LoadResult& result) {
   for (auto& [key, unused] : no_effect_) {
-    if (unused.num_places > 1)
-      unused.problem.hint = "said in " + std::to_string(unused.num_places) + " places";
+    std::string& hint = unused.problem.hint;
+    if (unused.num_places > 1) {
+      hint += (hint.empty() ? "" : "; ") + std::string("said in ") +
+              std::to_string(unused.num_places) + " places";
+    }
     warnings_.push_back(std::move(unused.problem));
   }
   no_effect_.clear();
