@@ -13,7 +13,7 @@ namespace postern::io {
 
 struct DialOptions {
   base::SocketAddress address;
-  std::optional<base::IpAddress> source;  // the system's choice if none
+  std::optional<base::IpAddress> source{};  // the system's choice if none
 };
 
 class Dialer {

@@ -36,7 +36,7 @@ struct TlsRequest {
   // one packet). Else Input() must be empty.
   bool input_is_ciphertext = false;
   // Client role: the name for SNI (not sent if it is an address). Verification is in the settings.
-  std::string server_name;
+  std::string server_name{};
 };
 
 // What was agreed, once the handshake is done.
