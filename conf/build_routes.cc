@@ -97,13 +97,7 @@ void Builder::ReadRule(const Value& value, size_t number, Route& route) {
   reader.Number("percent", rule.percent);
   reader.Text("salt", rule.salt);
   reader.Text("directory", rule.directory);
-  std::vector<std::string> values;
-  reader.Texts("value", values);
-  if (values.size() == 1) {
-    rule.value = values.front();
-  } else if (!values.empty()) {
-    problems_.Error(reader.PathOf("value"), "one pattern only", "write a rule for each");
-  }
+  reader.Text("value", rule.value);
   enum class OnError : uint8_t { kTempFail, kNext };
   OnError on_error = OnError::kTempFail;
   reader.Word("on_error", on_error);

@@ -78,7 +78,8 @@ enum class Type : uint8_t {
   kUrls,           // one or a list
   kPeer,           // host:port or unix:PATH
   kPeers,          // one or a list
-  kPatterns,       // one or a list; '*' matches any run of characters
+  kPattern,        // '*' matches any run of characters
+  kPatterns,       // one or a list
   kStrings,        // a list of lines of text
   kWords,          // a list of the row's values
   kStringMap,      // an object of strings

@@ -363,9 +363,9 @@ bool ObjectReader::TakeText(const Key& row, const Node& node, const std::string&
 }
 
 bool ObjectReader::Text(std::string_view key, std::string& target) {
-  const Key& row = Row(
-      key, {Type::kString, Type::kText, Type::kName, Type::kReference, Type::kHostname, Type::kHost,
-            Type::kPath, Type::kPathOrWord, Type::kReply, Type::kRegex, Type::kUrl, Type::kPeer});
+  const Key& row = Row(key, {Type::kString, Type::kText, Type::kName, Type::kReference,
+                             Type::kHostname, Type::kHost, Type::kPath, Type::kPathOrWord,
+                             Type::kReply, Type::kRegex, Type::kPattern, Type::kUrl, Type::kPeer});
   if (!Has(key)) {
     CheckDefault(row, [&] { return target == row.fallback; });
     return false;

@@ -50,7 +50,7 @@ std::string Values(const Key& row) {
 std::string Default(const Key& row) {
   if (row.is_required()) return "must be given";
   if (!row.note.empty()) return Cell(row.note);
-  if (IsObjectType(row.type)) return "";  // its own keys have theirs
+  if (IsObjectType(row.type) && row.fallback.empty()) return "";  // its own keys have theirs
   return row.fallback.empty() ? "none" : Code(row.fallback);
 }
 

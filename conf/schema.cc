@@ -68,6 +68,7 @@ std::string TypeSchema(const Key& row) {
     case Type::kRegex:
     case Type::kUrl:
     case Type::kPeer:
+    case Type::kPattern:
       return some;
     case Type::kName:
       return Pattern(kNamePattern);
