@@ -19,7 +19,7 @@ namespace {
 
 // The library's word in ours where an operator would not understand it.
 std::string ErrorText() {
-  const uint32_t error = ERR_peek_error();
+  const uint32_t error = ERR_peek_last_error();  // the first may be the cipher's, the last is TLS's
   if (error == 0) return "TLS failure";
   if (ERR_GET_LIB(error) == ERR_LIB_SSL) {
     switch (ERR_GET_REASON(error)) {
@@ -36,6 +36,8 @@ std::string ErrorText() {
         return "no key exchange group in common";
       case SSL_R_NO_APPLICATION_PROTOCOL:
         return "the client asked for another protocol (ALPN)";
+      case SSL_R_HANDSHAKE_FAILURE_ON_CLIENT_HELLO:
+        return "the peer's alert: handshake failure (nothing in common, or it wants SNI)";
       case SSL_R_NO_RENEGOTIATION:
         return "the peer wanted to renegotiate";
       default:
@@ -46,6 +48,9 @@ std::string ErrorText() {
   if (reason == nullptr) return "TLS failure";
   std::string text = base::ToLower(reason);
   std::replace(text.begin(), text.end(), '_', ' ');
+  for (const std::string_view prefix : {"sslv3 alert ", "tlsv1 alert ", "tlsv1 "}) {
+    if (text.starts_with(prefix)) return "the peer's alert: " + text.substr(prefix.size());
+  }
   return text;
 }
 
