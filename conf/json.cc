@@ -261,7 +261,7 @@ class Builder {
     } else if (Contains(core, "U+000A") || Contains(core, "U+000D") ||
                Contains(core, "missing closing quote")) {
       fault.message = "a string without its closing quote";
-    } else if (Contains(core, "end of input")) {
+    } else if (Contains(core, "unexpected end of input")) {
       fault.message = "the text ends too early";
       if (!frames_.empty()) {
         const Node& open = *frames_.back().node;
@@ -275,7 +275,7 @@ class Builder {
       fault.place = tracker_.BeforeLast().place;
       fault.message = std::string("a comma before '") + at + "'";
       fault.hint = "remove it";
-    } else if (Contains(core, "expected end of input")) {
+    } else if (Contains(core, "; expected end of input")) {
       fault.message = "text after the end of the configuration";
     } else if (Contains(core, "number overflow")) {
       fault.message = "the number is too large";
@@ -341,8 +341,7 @@ class Builder {
   }
 
   [[nodiscard]] Place Culprit(std::string_view core) const {
-    if (Contains(core, "end of input") && !Contains(core, "expected end of input"))
-      return tracker_.End();
+    if (Contains(core, "unexpected end of input")) return tracker_.End();
     if (Contains(core, "invalid comment")) return tracker_.Slash();
     if (Contains(core, "control character")) return tracker_.LastCharacter();
     if (Contains(core, "number")) return tracker_.LastNumber();

@@ -79,7 +79,8 @@ std::string RightForm(const Key& row, const Node& node) {
 }
 
 std::string WithArticle(std::string_view noun) {
-  if (noun.substr(0, 4) == "true") return std::string(noun);
+  for (const std::string_view plural : {"true or", "objects", "lists"})
+    if (noun.substr(0, plural.size()) == plural) return std::string(noun);
   const bool is_vowel = std::string_view("aeioAEIO").find(noun.front()) != std::string_view::npos;
   return (is_vowel ? "an " : "a ") + std::string(noun);
 }

@@ -41,10 +41,10 @@ bool ObjectReader::ReadSecretFile(const std::string& file, const std::string& pa
     problems_.Error(path, file + " is not a regular file");
     return false;
   }
+  errno = 0;
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> stream(std::fopen(file.c_str(), "re"),
                                                                &std::fclose);
   std::string text(kMaxSecretBytes + 1, '\0');
-  errno = 0;
   const size_t num_bytes =
       stream == nullptr ? 0 : std::fread(text.data(), 1, text.size(), stream.get());
   if (stream == nullptr || std::ferror(stream.get()) != 0) {
