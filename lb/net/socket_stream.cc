@@ -423,8 +423,9 @@ void SocketStream::FinishShutdown() {
 
 void SocketStream::StartTls(const io::TlsRequest& request) {
   POSTERN_CHECK(!tls_.started());
-  // Nothing that came before TLS may act inside it.
-  POSTERN_DCHECK(input_.empty());
+  // Nothing that came before TLS may act inside it; behind a PROXY header it is TLS already.
+  POSTERN_DCHECK(input_.empty() || request.input_is_ciphertext);
+  const std::string early(request.input_is_ciphertext ? input_ : base::ByteView());
   tail_.reset();
   input_ = {};
   if (phase_ == Phase::kClosed || phase_ == Phase::kEnded) return;
@@ -433,8 +434,9 @@ void SocketStream::StartTls(const io::TlsRequest& request) {
     SetTlsError(tls_.TakeError());
     return FailLater(StreamEnd::kTlsFailed);
   }
-  if (request.role == io::TlsRole::kClient) {
-    tls_.Feed({});
+  if (request.role == io::TlsRole::kClient || !early.empty()) {
+    // Neither our ClientHello nor the peer's can end a handshake: it has to answer first.
+    tls_.Feed(base::ByteView(early).substr(0, tls::TlsBuffers::kMaxFeedBytes));
     const tls::TlsEngine::Status status = tls_.Handshake();
     SendTlsOutput();
     if (status != tls::TlsEngine::Status::kOk) {

@@ -1,0 +1,45 @@
+// sim_loop: io::Loop on virtual time, one thread, deterministic: what happens next is decided by
+// time, then by order. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "lb/io/loop.h"
+
+namespace postern::test {
+
+class SimLoop final : public io::Loop {
+ public:
+  [[nodiscard]] base::MonoTime Now() const override { return now_; }
+  [[nodiscard]] base::WallTime WallNow() const override {
+    return base::WallTime(std::chrono::seconds(1'800'000'000) + now_.time_since_epoch());
+  }
+  [[nodiscard]] io::TimerHeap& timers() override { return timers_; }
+  void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
+
+  // Runs the event at now + delay; equal times run in the order of scheduling.
+  void Schedule(base::Duration delay, std::function<void()> event);
+
+  // Does what is next: a posted task, else the earliest event or timer, to which time jumps (but
+  // not beyond `until`). False if there is nothing.
+  bool Step(base::MonoTime until = base::MonoTime::max());
+  // Until nothing is left to do, or max_steps were done. True if it became idle.
+  bool RunUntilIdle(uint64_t max_steps = 1'000'000);
+  // Everything due within the duration; then the time is exactly that much later.
+  void RunFor(base::Duration duration);
+  // Steps until the condition holds; false if the loop became idle, or max_steps passed, before.
+  bool RunUntil(const std::function<bool()>& condition, uint64_t max_steps = 1'000'000);
+
+ private:
+  base::MonoTime now_{std::chrono::hours(1)};
+  io::TimerHeap timers_;
+  std::deque<std::function<void()>> tasks_;
+  std::map<std::pair<base::MonoTime, uint64_t>, std::function<void()>> events_;
+  uint64_t next_event_ = 0;
+};
+
+}  // namespace postern::test
