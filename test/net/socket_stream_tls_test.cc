@@ -134,6 +134,45 @@ TEST_F(TlsPairTest, ClearTextThatIsStillQueuedGoesOutBeforeTheHandshake) {
   EXPECT_TRUE(client_seen_.received == text);
 }
 
+// What a balancer in front of us sends in one packet.
+TEST_F(TlsPairTest, AClientHelloBehindAProxyHeaderIsTheStartOfTheHandshake) {
+  const std::string header = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+  for (const size_t cut : {size_t{0}, size_t{1}, size_t{40}}) {
+    SCOPED_TRACE(cut);
+    server_seen_.hook = [&](Stream& stream, Event event) {
+      if (event != Event::kReadable || stream.in_tls()) return false;
+      // Waits until so much of the ClientHello has come as the case says.
+      if (stream.Input().size() <= header.size() + cut) return true;
+      EXPECT_TRUE(stream.Input().starts_with(header));
+      stream.Consume(header.size());
+      stream.StartTls({.role = io::TlsRole::kServer,
+                       .settings = server_settings_.get(),
+                       .input_is_ciphertext = true});
+      return true;
+    };
+    client_->Write(header);
+    StartClient();
+    Until([&] { return client_->in_tls() && server_->in_tls(); });
+    client_->Write("a NOOP\r\n");
+    Until([&] { return server_seen_.received == "a NOOP\r\n"; });
+    Reconnect();
+  }
+}
+
+TEST_F(TlsPairTest, GarbageBehindAProxyHeaderIsATlsFailure) {
+  server_seen_.hook = [&](Stream& stream, Event event) {
+    if (event != Event::kReadable) return false;
+    stream.StartTls({.role = io::TlsRole::kServer,
+                     .settings = server_settings_.get(),
+                     .input_is_ciphertext = true});
+    return true;
+  };
+  client_->Write("EHLO in.clear.example\r\n");
+  Until([&] { return server_seen_.Has(Event::kEnd); });
+  EXPECT_EQ(server_->end(), StreamEnd::kTlsFailed);
+  EXPECT_EQ(server_->tls_error(), "the peer does not speak TLS");
+}
+
 TEST_F(TlsPairTest, PlainTextInjectedBeforeTheHandshakeNeverActsInsideTls) {
   StartServer();
   client_->Write("MAIL FROM:<evil@x.example>\r\n");

@@ -15,8 +15,8 @@ namespace postern::test {
 enum class KeyKind : uint8_t { kP256, kP384, kRsa2048, kEd25519 };
 
 struct CertificateSpec {
-  std::vector<std::string> dns;  // alternative names
-  std::vector<std::string> ips;
+  std::vector<std::string> dns{};  // alternative names
+  std::vector<std::string> ips{};
   std::string common_name = "test";
   KeyKind key = KeyKind::kP256;
   // Counted from now.
