@@ -9,16 +9,19 @@
 // any thread. Tests:    test/metrics/recorder_test.cc SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "conf/config.h"
 #include "lb/base/clock.h"
 #include "lb/base/end_cause.h"
+#include "metrics/catalog.h"
 
 namespace postern::metrics {
 
@@ -93,6 +96,8 @@ class Registry;
 
 class Recorder {
  public:
+  struct Block;  // metrics/blocks.h, for this box alone
+
   explicit Recorder(Registry& registry);
   ~Recorder();
   Recorder(const Recorder&) = delete;
@@ -132,10 +137,14 @@ class Recorder {
 
  private:
   friend class Registry;
-  struct Block;
   void Add(Slot slot, int64_t count);
+  void Observe(Family histogram, Slot first, base::Duration duration);
+  [[nodiscard]] Slot Find(Family family, std::vector<std::string> labels);
+
   Registry& registry_;
   std::unique_ptr<Block> block_;
+  std::map<std::pair<Family, std::vector<std::string>>, Slot> found_;
+  std::array<std::array<Slot, 24>, conf::kNumProtocols> commands_{};
 };
 
 // All that is known by its labels; makes slots, and text for the scrape.
@@ -173,9 +182,10 @@ class Registry {
   // the order of design ("postern_sessions_total{listener=\"imaps\",...}"); 0 if there is none.
   [[nodiscard]] double Value(std::string_view series) const;
 
+  struct Impl;  // metrics/registry.h, for this box alone
+
  private:
   friend class Recorder;
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

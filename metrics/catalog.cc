@@ -1,0 +1,135 @@
+// catalog: the rows.
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/catalog.h"
+
+#include "lb/base/check.h"
+
+namespace postern::metrics {
+namespace {
+
+constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
+    {Family::kBuildInfo, "postern_build_info", Kind::kGauge, "version revision tls_library",
+     "1; the labels say what is running."},
+    {Family::kConfigGeneration, "postern_config_generation", Kind::kGauge, "",
+     "Number of the configuration in force; counts from 1 at the start."},
+    {Family::kConfigLastReloadSuccessful, "postern_config_last_reload_successful", Kind::kGauge, "",
+     "1 if the last reload was accepted, 0 if it was rejected."},
+    {Family::kConfigLastReloadSuccessTimestamp,
+     "postern_config_last_reload_success_timestamp_seconds", Kind::kGauge, "",
+     "When the configuration in force was loaded."},
+    {Family::kConfigReloads, "postern_config_reloads_total", Kind::kCounter, "result",
+     "Reloads by their result."},
+    {Family::kSessionsActive, "postern_sessions_active", Kind::kGauge, "listener protocol",
+     "Client sessions open now."},
+    {Family::kSessions, "postern_sessions_total", Kind::kCounter, "listener protocol result",
+     "Client sessions ended, by how they ended."},
+    {Family::kSessionDuration, "postern_session_duration_seconds", Kind::kHistogram, "protocol",
+     "How long client sessions lasted."},
+    {Family::kBackendSessionsActive, "postern_backend_sessions_active", Kind::kGauge,
+     "backend protocol", "Sessions and transactions that hold a leg to the backend now."},
+    {Family::kBackendSessions, "postern_backend_sessions_total", Kind::kCounter,
+     "backend protocol result", "Legs to the backend that ended, by how they ended."},
+    {Family::kBackendUp, "postern_backend_up", Kind::kGauge, "backend protocol",
+     "1 unless the endpoint is down."},
+    {Family::kBackendDegraded, "postern_backend_degraded", Kind::kGauge, "backend protocol",
+     "1 while the endpoint is degraded."},
+    {Family::kBackendWeightRatio, "postern_backend_weight_ratio", Kind::kGauge, "backend protocol",
+     "Weight in force over configured weight."},
+    {Family::kBackendAdminState, "postern_backend_admin_state", Kind::kGauge,
+     "backend protocol state", "1 for the state that an operator has put the endpoint in."},
+    {Family::kBackendPhaseDuration, "postern_backend_phase_duration_seconds", Kind::kHistogram,
+     "backend protocol phase", "How long the backend took for each phase of live sessions."},
+    {Family::kBackendFailures, "postern_backend_failures_total", Kind::kCounter,
+     "backend protocol phase kind", "What went wrong with the backend, and where."},
+    {Family::kRetries, "postern_retries_total", Kind::kCounter, "protocol reason",
+     "Work that went on to another endpoint, by what the one before did."},
+    {Family::kCertificateNotAfter, "postern_certificate_not_after_timestamp_seconds", Kind::kGauge,
+     "certificate", "When the certificate expires."},
+    {Family::kTlsHandshakes, "postern_tls_handshakes_total", Kind::kCounter,
+     "side version group resumed result",
+     "TLS handshakes with clients (front) and backends (back)."},
+    {Family::kPlaintextSessions, "postern_plaintext_sessions_total", Kind::kCounter,
+     "side protocol", "Sessions that were in clear to their end, by leg."},
+    {Family::kAuthAttempts, "postern_auth_attempts_total", Kind::kCounter,
+     "protocol mechanism result", "Logins tried."},
+    {Family::kConnectionsRejected, "postern_connections_rejected_total", Kind::kCounter,
+     "listener reason", "Connections closed before they were served."},
+    {Family::kRouteDecisions, "postern_route_decisions_total", Kind::kCounter, "route rule pool",
+     "Which rule decided; pool is a pool's or a backend's name, empty for a refusal."},
+    {Family::kCommandDuration, "postern_command_duration_seconds", Kind::kHistogram,
+     "protocol command", "From a command to its final reply."},
+    {Family::kSmtpTransactions, "postern_smtp_transactions_total", Kind::kCounter, "listener reply",
+     "SMTP transactions by the class of the reply to the message."},
+    {Family::kSmtpRecipients, "postern_smtp_recipients_total", Kind::kCounter, "listener result",
+     "RCPT commands answered; deferred_other_home: the recipient lives elsewhere."},
+    {Family::kSmtpReplays, "postern_smtp_replays_total", Kind::kCounter, "reason",
+     "Transactions moved to another endpoint, by what the one before did."},
+    {Family::kSmtpBareNewlines, "postern_smtp_bare_newlines_total", Kind::kCounter, "listener",
+     "Messages with a CR or LF that stands alone."},
+    {Family::kBytes, "postern_bytes_total", Kind::kCounter, "listener side direction",
+     "Bytes read (in) and written (out), inside TLS where there is TLS."},
+    {Family::kWorkerSessions, "postern_worker_sessions", Kind::kGauge, "worker",
+     "Client sessions open now, by worker."},
+    {Family::kEventLoopLag, "postern_event_loop_lag_seconds", Kind::kGauge, "worker",
+     "The longest that an event had to wait within the last second."},
+    {Family::kProcessCpu, "process_cpu_seconds_total", Kind::kCounter, "",
+     "User and system CPU time."},
+    {Family::kProcessResidentMemory, "process_resident_memory_bytes", Kind::kGauge, "",
+     "Resident memory."},
+    {Family::kProcessOpenFds, "process_open_fds", Kind::kGauge, "", "Open file descriptors."},
+    {Family::kProcessMaxFds, "process_max_fds", Kind::kGauge, "",
+     "File descriptors that may be open."},
+    {Family::kProcessStartTime, "process_start_time_seconds", Kind::kGauge, "",
+     "When the process started."},
+}};
+
+constexpr bool IsInOrder() {
+  for (int i = 0; i < kNumFamilies; ++i)
+    if (static_cast<int>(kRows[static_cast<size_t>(i)].family) != i) return false;
+  return true;
+}
+static_assert(IsInOrder(), "a row stands for the enumerator of its place");
+
+constexpr double kFast[] = {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30};
+constexpr double kSessions[] = {1, 10, 60, 300, 1800, 7200, 28800, 86400};
+
+}  // namespace
+
+std::span<const FamilyRow> Catalog() {
+  return kRows;
+}
+
+const FamilyRow& Row(Family family) {
+  return kRows[static_cast<size_t>(family)];
+}
+
+std::span<const double> Buckets(Family histogram) {
+  POSTERN_CHECK(Row(histogram).kind == Kind::kHistogram);
+  if (histogram == Family::kSessionDuration) return kSessions;
+  return kFast;
+}
+
+std::string CatalogAsMarkdown() {
+  std::string text =
+      "# What Postern measures\n\n"
+      "Made from `metrics/catalog.cc`; `/metrics` on the admin address, Prometheus text format "
+      "0.0.4. Counters and gauges of\neverything configured exist from the start; histograms "
+      "appear "
+      "with their first observation.\n\n"
+      "| name | kind | labels | meaning |\n|---|---|---|---|\n";
+  constexpr std::string_view kKinds[] = {"counter", "gauge", "histogram"};
+  for (const FamilyRow& row : kRows) {
+    text += "| " + std::string(row.name) + " | ";
+    text += kKinds[static_cast<size_t>(row.kind)];
+    text += " | " + std::string(row.labels) + " | " + std::string(row.help) + " |\n";
+  }
+  text +=
+      "\n# The session log\n\n"
+      "One JSON line for each session and each SMTP transaction, where `log.sessions` says. Keys: "
+      "`time event session\ntransaction listener protocol client user tls_version tls_cipher "
+      "tls_group backend why phases_ms bytes_in bytes_out\ncommands result phase side`; "
+      "transactions add `from to size reply queue_id`. A key without a value is left out.\n";
+  return text;
+}
+
+}  // namespace postern::metrics

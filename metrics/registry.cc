@@ -1,0 +1,250 @@
+// registry: makes series and slots from the configuration, keeps what is set.
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/registry.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+
+#include "lb/base/check.h"
+
+namespace postern::metrics {
+namespace {
+
+// The phases that have a label of their own; failures elsewhere are counted under their own word
+// too.
+std::string EndpointProtocol(const conf::Endpoint& endpoint) {
+  return std::string(conf::Name(endpoint.protocol));
+}
+
+std::string TargetOf(const conf::Rule& rule) {
+  if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) return pool->name;
+  if (const auto* backend = std::get_if<conf::Rule::ToBackend>(&rule.action)) return backend->name;
+  return "";
+}
+
+bool IsLabelledPhase(base::Phase phase) {
+  switch (phase) {
+    case base::Phase::kConnect:
+    case base::Phase::kTls:
+    case base::Phase::kGreeting:
+    case base::Phase::kHello:
+    case base::Phase::kLogin:
+    case base::Phase::kMail:
+    case base::Phase::kRcpt:
+    case base::Phase::kDataReply:
+      return true;
+    case base::Phase::kAccept:
+    case base::Phase::kRoute:
+    case base::Phase::kData:
+    case base::Phase::kCommand:
+    case base::Phase::kRelay:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+uint32_t Registry::Impl::Width(Family family) {
+  return Row(family).kind == Kind::kHistogram ? static_cast<uint32_t>(Buckets(family).size()) + 2
+                                              : 1;
+}
+
+Slot Registry::Impl::Get(Family family, LabelValues labels, bool is_configured, bool is_quiet) {
+  auto [it, is_new] = series.try_emplace({family, labels});
+  Series& its = it->second;
+  if (is_new) {
+    its.family = family;
+    its.labels = std::move(labels);
+    its.first = next_slot;
+    its.is_quiet = is_quiet;
+    next_slot += Width(family);
+    POSTERN_CHECK(next_slot < Recorder::Block::kChunkSlots * Recorder::Block::kMaxChunks);
+  }
+  its.is_configured |= is_configured;
+  its.is_shown = true;
+  return its.first;
+}
+
+// The run must be made in one go: only then are its slots neighbours, now and after every reload.
+Slot Registry::Impl::GetRun(Family family, const LabelValues& labels,
+                            const std::vector<std::string>& words, bool is_configured) {
+  Slot first = 0;
+  for (size_t i = 0; i < words.size(); ++i) {
+    LabelValues all = labels;
+    all.push_back(words[i]);
+    const Slot slot = Get(family, std::move(all), is_configured);
+    if (i == 0) first = slot;
+    POSTERN_CHECK(slot == first + i);
+  }
+  return first;
+}
+
+int64_t Registry::Impl::Sum(Slot slot) const {
+  int64_t sum = 0;
+  if (const auto it = retired.find(slot); it != retired.end()) sum = it->second;
+  for (const Recorder::Block* block : blocks) sum += block->Load(slot);
+  return sum;
+}
+
+Registry::Registry() : impl_(std::make_unique<Impl>()) {
+  for (const char* result : {"accepted", "rejected", "rolled_back"})
+    impl_->values[{Family::kConfigReloads, {result}}] = 0;
+  for (const base::Side side : {base::Side::kFront, base::Side::kBack})
+    for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kSubmission,
+                                          conf::Protocol::kImap, conf::Protocol::kPop3})
+      (void)impl_->Get(Family::kPlaintextSessions,
+                       {std::string(base::Name(side)), std::string(conf::Name(protocol))}, false);
+  for (const std::string& reason : FaultWords())
+    (void)impl_->Get(Family::kSmtpReplays, {reason}, false);
+  for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kSubmission,
+                                        conf::Protocol::kImap, conf::Protocol::kPop3}) {
+    const std::string name(conf::Name(protocol));
+    (void)impl_->GetRun(Family::kRetries, {name}, FaultWords(), false);
+    for (const std::string& command : CommandWords())
+      (void)impl_->Get(Family::kCommandDuration, {name, command}, false, true);
+    for (const std::string& mechanism : MechanismWords())
+      for (const std::string& result : AuthWords())
+        (void)impl_->Get(Family::kAuthAttempts, {name, mechanism, result}, false, true);
+  }
+}
+
+Registry::~Registry() {
+  POSTERN_CHECK(impl_->blocks.empty());
+}
+
+Registry::Slots Registry::Configure(const conf::Config& config) {
+  const std::lock_guard lock(impl_->mutex);
+  for (auto& [key, series] : impl_->series)
+    if (series.is_configured) series.is_shown = false;
+  std::erase_if(impl_->values, [](const auto& value) {
+    switch (value.first.first) {
+      case Family::kBackendUp:
+      case Family::kBackendDegraded:
+      case Family::kBackendWeightRatio:
+      case Family::kBackendAdminState:
+      case Family::kCertificateNotAfter:
+        return true;
+      default:
+        return false;
+    }
+  });
+  Slots slots;
+  for (const conf::Listener& listener : config.listeners) {
+    const std::string protocol(conf::Name(listener.protocol));
+    ListenerSlots its;
+    its.protocol = listener.protocol;
+    its.active = impl_->Get(Family::kSessionsActive, {listener.name, protocol}, true);
+    its.sessions = impl_->GetRun(Family::kSessions, {listener.name, protocol}, ResultWords(), true);
+    its.rejected =
+        impl_->GetRun(Family::kConnectionsRejected, {listener.name}, RejectWords(), true);
+    if (listener.protocol == conf::Protocol::kSmtp ||
+        listener.protocol == conf::Protocol::kSubmission) {
+      its.transactions = impl_->GetRun(Family::kSmtpTransactions, {listener.name},
+                                       {"2xx", "4xx", "5xx", "lost"}, true);
+      its.recipients = impl_->GetRun(Family::kSmtpRecipients, {listener.name},
+                                     {"accepted", "rejected", "deferred_other_home"}, true);
+      its.bare_newlines = impl_->Get(Family::kSmtpBareNewlines, {listener.name}, true);
+    }
+    its.bytes = impl_->GetRun(Family::kBytes, {listener.name, "front"}, {"in", "out"}, true);
+    const Slot back = impl_->GetRun(Family::kBytes, {listener.name, "back"}, {"in", "out"}, true);
+    POSTERN_CHECK(back == its.bytes + 2);
+    its.duration = impl_->Get(Family::kSessionDuration, {protocol}, true, true);
+    slots.listeners.push_back(its);
+  }
+  for (const conf::Backend& backend : config.backends) {
+    std::vector<EndpointSlots> of_backend;
+    for (const conf::Endpoint& endpoint : backend.endpoints) {
+      const std::string protocol = EndpointProtocol(endpoint);
+      EndpointSlots its;
+      its.protocol = endpoint.protocol;
+      its.active = impl_->Get(Family::kBackendSessionsActive, {backend.name, protocol}, true);
+      its.sessions =
+          impl_->GetRun(Family::kBackendSessions, {backend.name, protocol}, ResultWords(), true);
+      for (int i = 0; i < base::kNumPhases; ++i) {
+        const auto phase = static_cast<base::Phase>(i);
+        const Slot slot =
+            impl_->Get(Family::kBackendPhaseDuration,
+                       {backend.name, protocol, std::string(base::Name(phase))}, true, true);
+        if (i == 0) its.phases = slot;
+      }
+      for (int i = 0; i < base::kNumPhases; ++i) {
+        const auto phase = static_cast<base::Phase>(i);
+        for (size_t k = 0; k < FaultWords().size(); ++k) {
+          const Slot slot =
+              impl_->Get(Family::kBackendFailures,
+                         {backend.name, protocol, std::string(base::Name(phase)), FaultWords()[k]},
+                         true, !IsLabelledPhase(phase));
+          if (i == 0 && k == 0) its.failures = slot;
+        }
+      }
+      impl_->values[{Family::kBackendUp, {backend.name, protocol}}] = 1;
+      impl_->values[{Family::kBackendDegraded, {backend.name, protocol}}] = 0;
+      impl_->values[{Family::kBackendWeightRatio, {backend.name, protocol}}] = 1;
+      for (const char* state : {"ready", "drain", "maintenance"})
+        impl_->values[{Family::kBackendAdminState, {backend.name, protocol, state}}] =
+            std::string_view(state) == "ready" ? 1 : 0;
+      of_backend.push_back(its);
+    }
+    slots.endpoints.push_back(std::move(of_backend));
+  }
+  for (const conf::Route& route : config.routes) {
+    std::vector<RuleSlots> of_route;
+    for (const conf::Rule& rule : route.rules)
+      of_route.push_back(
+          {impl_->Get(Family::kRouteDecisions, {route.name, rule.name, TargetOf(rule)}, true)});
+    slots.rules.push_back(std::move(of_route));
+  }
+  return slots;
+}
+
+void Registry::SetBuildInfo(std::string_view version, std::string_view revision,
+                            std::string_view tls_library) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kBuildInfo,
+                 {std::string(version), std::string(revision), std::string(tls_library)}}] = 1;
+}
+
+void Registry::SetConfigGeneration(uint64_t generation, base::WallTime loaded) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kConfigGeneration, {}}] = static_cast<double>(generation);
+  impl_->values[{Family::kConfigLastReloadSuccessful, {}}] = 1;
+  impl_->values[{Family::kConfigLastReloadSuccessTimestamp, {}}] =
+      base::Seconds(loaded.time_since_epoch());
+}
+
+void Registry::CountReload(ReloadResult result) {
+  static constexpr std::array<const char*, 3> kWords = {"accepted", "rejected", "rolled_back"};
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kConfigReloads, {kWords[static_cast<size_t>(result)]}}] += 1;
+  impl_->values[{Family::kConfigLastReloadSuccessful, {}}] =
+      result == ReloadResult::kRejected ? 0 : 1;
+}
+
+void Registry::SetCertificate(const std::string& certificate, base::WallTime not_after) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kCertificateNotAfter, {certificate}}] =
+      base::Seconds(not_after.time_since_epoch());
+}
+
+void Registry::SetEndpoint(const std::string& backend, conf::Protocol protocol, EndpointGauge gauge,
+                           double value) {
+  static constexpr std::array<Family, 3> kFamilies = {Family::kBackendUp, Family::kBackendDegraded,
+                                                      Family::kBackendWeightRatio};
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{kFamilies[static_cast<size_t>(gauge)],
+                 {backend, std::string(conf::Name(protocol))}}] = value;
+}
+
+void Registry::SetEndpointAdmin(const std::string& backend, conf::Protocol protocol,
+                                AdminState state) {
+  static constexpr std::array<const char*, 3> kWords = {"ready", "drain", "maintenance"};
+  const std::lock_guard lock(impl_->mutex);
+  for (size_t i = 0; i < kWords.size(); ++i)
+    impl_->values[{Family::kBackendAdminState,
+                   {backend, std::string(conf::Name(protocol)), kWords[i]}}] =
+        i == static_cast<size_t>(state) ? 1 : 0;
+}
+
+}  // namespace postern::metrics

@@ -1,0 +1,207 @@
+// session_log: lines for sessions and transactions.
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/session_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+
+#include "lb/base/escape.h"
+
+namespace postern::metrics {
+namespace {
+
+constexpr size_t kFlushBytes = 16 << 10;
+
+// Appends keys and values of one line, as JSON or logfmt.
+class LineWriter {
+ public:
+  LineWriter(std::string& out, base::log::Format format) : out_(out), format_(format) {
+    if (is_json()) out_ += '{';
+  }
+
+  void Text(std::string_view key, std::string_view value) {
+    if (value.empty()) return;
+    Key(key);
+    base::AppendJsonString(out_, value);
+  }
+  void Number(std::string_view key, uint64_t value) {
+    Key(key);
+    out_ += std::to_string(value);
+  }
+  void List(std::string_view key, const std::vector<std::string>& values) {
+    Key(key);
+    out_ += '[';
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (i > 0) out_ += ',';
+      base::AppendJsonString(out_, values[i]);
+    }
+    out_ += ']';
+  }
+  void Phases(const std::array<double, base::kNumPhases>& phases_ms) {
+    Key("phases_ms");
+    out_ += '{';
+    bool is_first = true;
+    for (int i = 0; i < base::kNumPhases; ++i) {
+      const double ms = phases_ms[static_cast<size_t>(i)];
+      if (ms < 0) continue;
+      if (!is_first) out_ += ',';
+      is_first = false;
+      base::AppendJsonString(out_, base::Name(static_cast<base::Phase>(i)));
+      char text[32];
+      std::snprintf(text, sizeof(text), ":%.3f", ms);
+      out_ += text;
+    }
+    out_ += '}';
+  }
+  void Cause(const base::EndCause& cause) {
+    Text("result", base::Name(cause.result));
+    Text("phase", base::Name(cause.phase));
+    Text("side", base::Name(cause.side));
+    Text("why", cause.why);
+  }
+  void End() {
+    if (is_json()) out_ += '}';
+    out_ += '\n';
+  }
+
+ private:
+  [[nodiscard]] bool is_json() const { return format_ == base::log::Format::kJson; }
+  void Key(std::string_view key) {
+    if (!is_first_) out_ += is_json() ? ',' : ' ';
+    is_first_ = false;
+    if (is_json()) {
+      base::AppendJsonString(out_, key);
+      out_ += ':';
+    } else {
+      out_ += key;
+      out_ += '=';
+    }
+  }
+
+  std::string& out_;
+  base::log::Format format_;
+  bool is_first_ = true;
+};
+
+std::string HexId(uint64_t id) {
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(id));
+  return text;
+}
+
+}  // namespace
+
+struct SessionLog::Impl {
+  std::mutex mutex;  // guards what is below against Open and Reopen; writers hold it for one write
+  int fd = -1;
+  bool is_owned = false;
+  std::string target = "off";
+  std::atomic<base::log::Format> format{base::log::Format::kJson};
+  std::atomic<bool> is_off{true};
+};
+
+SessionLog::SessionLog() : impl_(std::make_unique<Impl>()) {}
+
+SessionLog::~SessionLog() {
+  if (impl_->is_owned) close(impl_->fd);
+}
+
+std::string SessionLog::Open(const std::string& target, base::log::Format format) {
+  int fd = -1;
+  const bool is_path = target != "off" && target != "stdout";
+  if (target == "stdout") fd = STDOUT_FILENO;
+  if (is_path) {
+    fd = open(target.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0) return target + ": " + std::strerror(errno);
+  }
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->is_owned) close(impl_->fd);
+  impl_->fd = fd;
+  impl_->is_owned = is_path;
+  impl_->target = target;
+  impl_->format.store(format, std::memory_order_relaxed);
+  impl_->is_off.store(fd < 0, std::memory_order_relaxed);
+  return "";
+}
+
+std::string SessionLog::Reopen() {
+  return Open(impl_->target, impl_->format.load(std::memory_order_relaxed));
+}
+
+bool SessionLog::is_off() const {
+  return impl_->is_off.load(std::memory_order_relaxed);
+}
+
+SessionLogWriter::SessionLogWriter(SessionLog& log) : log_(log) {}
+
+SessionLogWriter::~SessionLogWriter() {
+  Flush();
+}
+
+void SessionLogWriter::OnSession(const SessionAccount& account) {
+  if (log_.is_off()) return;
+  LineWriter line(pending_, log_.impl_->format.load(std::memory_order_relaxed));
+  line.Text("time", base::log::FormatTime(account.time));
+  line.Text("event", "session");
+  line.Text("session", HexId(account.session));
+  line.Text("listener", account.listener);
+  line.Text("protocol", conf::Name(account.protocol));
+  line.Text("client", account.client.ToString());
+  line.Text("user", account.user);
+  line.Text("tls_version", account.tls_version);
+  line.Text("tls_cipher", account.tls_cipher);
+  line.Text("tls_group", account.tls_group);
+  line.Text("backend", account.backend);
+  line.Phases(account.phases_ms);
+  line.Number("bytes_in", account.bytes_in);
+  line.Number("bytes_out", account.bytes_out);
+  line.Number("commands", account.commands);
+  line.Cause(account.cause);
+  line.End();
+  if (pending_.size() >= kFlushBytes) Flush();
+}
+
+void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
+  if (log_.is_off()) return;
+  LineWriter line(pending_, log_.impl_->format.load(std::memory_order_relaxed));
+  line.Text("time", base::log::FormatTime(account.time));
+  line.Text("event", "transaction");
+  line.Text("session", HexId(account.session));
+  line.Number("transaction", account.transaction);
+  line.Text("listener", account.listener);
+  line.Text("protocol", conf::Name(account.protocol));
+  line.Text("client", account.client.ToString());
+  line.Text("user", account.user);
+  line.Text("backend", account.backend);
+  // The null reverse-path is a value of its own.
+  line.Text("from", account.from.empty() ? std::string_view("<>") : account.from);
+  line.List("to", account.to);
+  line.Number("size", account.size);
+  line.Text("reply", account.reply);
+  line.Text("queue_id", account.queue_id);
+  line.Phases(account.phases_ms);
+  line.Cause(account.cause);
+  line.End();
+  if (pending_.size() >= kFlushBytes) Flush();
+}
+
+void SessionLogWriter::Flush() {
+  if (pending_.empty()) return;
+  const std::lock_guard lock(log_.impl_->mutex);
+  std::string_view rest = pending_;
+  while (log_.impl_->fd >= 0 && !rest.empty()) {
+    const ssize_t n = write(log_.impl_->fd, rest.data(), rest.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;  // a full pipe or disk loses lines, never the session
+    rest.remove_prefix(static_cast<size_t>(n));
+  }
+  std::string().swap(pending_);
+}
+
+}  // namespace postern::metrics
