@@ -45,22 +45,23 @@ void Builder::ReadDirectory(const ObjectReader::Named& named) {
   reader.Text("field", directory.field);
   reader.StringMap("table", directory.table);
 
-  const bool wants_urls =
-      directory.type == Directory::Type::kAuthHttp || directory.type == Directory::Type::kLdap;
-  if (has_type && wants_urls && !reader.Has("url") && !reader.Has("urls")) {
+  if (!has_type) return;
+  const bool is_http = directory.type == Directory::Type::kAuthHttp;
+  const bool is_ldap = directory.type == Directory::Type::kLdap;
+  if ((is_http && !reader.Has("url") && !reader.Has("urls")) || (is_ldap && !reader.Has("urls"))) {
     problems_.Error(named.value.node->place, named.value.path, "\"urls\" is missing",
                     "one URL or a list of them");
   }
-  if (reader.Has("url") && reader.Has("urls"))
+  if (is_http && reader.Has("url") && reader.Has("urls"))
     problems_.Error(reader.PathOf("url"), "\"url\" and \"urls\" are both given", "keep one");
-  const std::string_view scheme = directory.type == Directory::Type::kLdap
-                                      ? std::string_view("ldap")
-                                      : std::string_view("http");
+  const std::string_view scheme = is_ldap ? "ldap" : "http";
   for (const std::string& url : directory.urls) {
-    if (!has_type || !wants_urls || url.compare(0, scheme.size(), scheme) == 0) continue;
-    problems_.Error(reader.PathOf(reader.Has("urls") ? "urls" : "url"),
-                    Quoted(url) + " is not a URL of " + std::string(scheme) + " or " +
-                        std::string(scheme) + "s");
+    if (url.compare(0, scheme.size(), scheme) == 0) continue;
+    const std::string path = reader.PathOf(reader.Has("urls") ? "urls" : "url");
+    if (problems_.IsSound(path)) {
+      problems_.Error(path, Quoted(url) + " is not a URL of " + std::string(scheme) + " or " +
+                                std::string(scheme) + "s");
+    }
   }
 }
 

@@ -10,11 +10,6 @@
 namespace postern::conf {
 namespace {
 
-// A pointer that is in no tree (the key is missing) belongs to the object around it.
-bool ComesBefore(const Problem& a, const Problem& b) {
-  return std::tie(a.line, a.column) < std::tie(b.line, b.column);
-}
-
 // Keys and values may hold anything; a line of output may not.
 void AppendPrintable(std::string& out, std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
@@ -80,7 +75,9 @@ void Problems::NoEffect(const Key& key, std::string_view value, json::Place plac
       path,
       (value.empty() ? Quoted(key.key) : Quoted(value)) + " has no effect in this build yet",
       std::string(key.meanwhile)};
-  if (unused.num_places++ == 0 || ComesBefore(problem, unused.problem)) unused.problem = problem;
+  const bool is_earlier =
+      std::tie(problem.line, problem.column) < std::tie(unused.problem.line, unused.problem.column);
+  if (unused.num_places++ == 0 || is_earlier) unused.problem = problem;
 }
 
 void Problems::MoveTo(LoadResult& result) {
@@ -93,8 +90,15 @@ void Problems::MoveTo(LoadResult& result) {
     warnings_.push_back(std::move(unused.problem));
   }
   no_effect_.clear();
-  std::stable_sort(errors_.begin(), errors_.end(), ComesBefore);
-  std::stable_sort(warnings_.begin(), warnings_.end(), ComesBefore);
+  // The configuration's own first, then file by file.
+  const auto comes_before = [&](const Problem& a, const Problem& b) {
+    const bool is_a_elsewhere = a.file != file_;
+    const bool is_b_elsewhere = b.file != file_;
+    return std::tie(is_a_elsewhere, a.file, a.line, a.column) <
+           std::tie(is_b_elsewhere, b.file, b.line, b.column);
+  };
+  std::stable_sort(errors_.begin(), errors_.end(), comes_before);
+  std::stable_sort(warnings_.begin(), warnings_.end(), comes_before);
   result.errors.insert(result.errors.end(), std::make_move_iterator(errors_.begin()),
                        std::make_move_iterator(errors_.end()));
   result.warnings.insert(result.warnings.end(), std::make_move_iterator(warnings_.begin()),

@@ -31,10 +31,18 @@ void Validator::CheckDirectories() {
                         Suggest(answer, all_names));
       }
     }
-    if (directory.type != Directory::Type::kFile || directory.path.empty()) continue;
+    if (directory.type != Directory::Type::kFile || directory.path.empty() ||
+        !problems_.IsSound(path + "/type")) {
+      continue;
+    }
     const MapAnswers answers = ReadMapAnswers(directory.path);
-    for (const MapAnswers::Fault& fault : answers.faults)
-      problems_.ErrorInFile(directory.path, fault.line, path + "/path", fault.message);
+    for (const MapAnswers::Fault& fault : answers.faults) {
+      if (fault.line == 0) {
+        problems_.Error(path + "/path", directory.path + " " + fault.message);
+      } else {
+        problems_.ErrorInFile(directory.path, fault.line, path + "/path", fault.message);
+      }
+    }
     size_t num_told = 0;
     for (const auto& [answer, line] : answers.first_lines) {
       if (is_name(answer)) {

@@ -160,6 +160,7 @@ Validator::Targets Validator::TargetsOf(const Rule& rule, const std::string& pat
     if (directory == config_.directories.end()) {
       targets.is_incomplete = true;
     } else if (directory->type == Directory::Type::kFile) {
+      targets.may_be_any = true;  // the map is read again while Postern runs
       for (const std::string& answer : map_answers_[directory->name])
         AddTarget(answer, path + "/directory", targets);
     } else if (directory->table.empty()) {
@@ -202,7 +203,7 @@ void Validator::CheckReachOf(const Listener& listener, const std::string& path) 
   if (config_.FindRoute(listener.route) == nullptr) return;
   const std::vector<Step> steps = StepsOf(listener);
   bool has_endpoint = false;
-  bool is_incomplete = false;
+  bool is_incomplete = config_.FindRoute(listener.route)->rules.empty();
   for (const Step& step : steps) {
     reached_.insert(step.rule);
     has_endpoint = has_endpoint || step.targets.may_be_any;
@@ -224,10 +225,10 @@ void Validator::CheckReachOf(const Listener& listener, const std::string& path) 
   }
   if (!has_endpoint && !is_incomplete && problems_.IsSound("/backends")) {
     const std::string protocol(Name(listener.protocol));
-    problems_.Error(path + "/route",
-                    "the route leads " + Quoted(listener.name) + " to no backend with an " +
-                        Quoted(protocol) + " endpoint",
-                    "give one of its backends a " + Quoted(protocol) + ", or a rule that can hold");
+    problems_.Error(
+        path + "/route",
+        "the route leads " + Quoted(listener.name) + " to no backend that speaks " + protocol,
+        "a backend with a " + Quoted(protocol) + " endpoint, and a rule that can hold");
   }
   CheckMailboxSteps(listener, steps);
   if (listener.protocol == Protocol::kSmtp)
