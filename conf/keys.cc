@@ -466,11 +466,11 @@ constexpr Key kSend[] = {
 };
 
 constexpr Key kFind[] = {
-    {"pool", T::kReference, "", "", kNow, "In this pool's imap endpoints,"},
-    {"backend", T::kReference, "", "", kNow, "or in this backend's;"},
-    {"user", T::kString, "", kRequired, kNow, "logged in as this user"},
-    {"password", T::kSecret, "", kRequired, kNow, "with this password,"},
-    {"mailbox", T::kString, "", "INBOX", kNow, "in this mailbox."},
+    {"pool", T::kReference, "", "", kNow, "The pool whose imap endpoints are asked."},
+    {"backend", T::kReference, "", "", kNow, "The backend that is asked instead."},
+    {"user", T::kString, "", kRequired, kNow, "Login name of the recipient."},
+    {"password", T::kSecret, "", kRequired, kNow, "Its password."},
+    {"mailbox", T::kString, "", "INBOX", kNow, "Mailbox that is searched."},
 };
 
 constexpr Key kAdmin[] = {
