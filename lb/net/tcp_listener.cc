@@ -126,7 +126,7 @@ bool TcpListener::AcceptOne() {
   rest_ = kFirstRest;
   const std::optional<base::SocketAddress> peer =
       base::SocketAddress::FromSockaddr(reinterpret_cast<sockaddr*>(&storage));
-  if (peer) on_accept_(std::move(fd), *peer);
+  on_accept_(std::move(fd), peer.value_or(base::SocketAddress{}));
   return true;
 }
 

@@ -32,8 +32,8 @@ namespace postern::net {
 
 class TcpListener {
  public:
-  // A non-blocking socket and where it comes from. May create, pause or close anything, but not
-  // delete the listener.
+  // A non-blocking socket and where it comes from (zero for a Unix socket). May create, pause or
+  // close anything, but not delete the listener.
   using OnAccept = std::function<void(OwnedFd fd, const base::SocketAddress& peer)>;
   // Accepting rests (true) or goes on (false): for the log and for problems.
   using OnShortage = std::function<void(bool is_short)>;
