@@ -2,8 +2,9 @@
 //
 // Immutable once built; shared as const. Names are kept as written; references between objects are
 // resolved to indices by whoever builds a snapshot. Secrets are Secret. Paths are absolute
-// (relative ones were taken relative to the file). Tests:    test/conf/ SPDX-License-Identifier:
-// Apache-2.0
+// (relative ones were taken relative to the file).
+// Tests:    test/conf/config_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <chrono>

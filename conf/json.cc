@@ -34,11 +34,15 @@ class Tracker {
   };
 
   void Pass(char c) {
-    const bool continues = (static_cast<unsigned char>(c) & 0xC0) == 0x80;  // UTF-8
-    if (!continues) ++here_.column;
-    if (static_cast<unsigned char>(c) >= 0x80 && !continues) last_multibyte_ = here_;
-    if (continues && last_byte_ascii_) last_multibyte_ = here_;
-    last_byte_ascii_ = static_cast<unsigned char>(c) < 0x80;
+    const auto byte = static_cast<unsigned char>(c);
+    // A byte that continues a character of UTF-8 has no column of its own; a stray one has.
+    if ((byte & 0xC0) == 0x80 && num_missing_ > 0) {
+      --num_missing_;
+    } else {
+      ++here_.column;
+      num_missing_ = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : byte >= 0xC0 ? 1 : 0;
+      if (byte >= 0x80) last_multibyte_ = here_;
+    }
     Follow(c);
     if (c == '\n') {
       newline_ = here_;
@@ -59,7 +63,6 @@ class Tracker {
   [[nodiscard]] Place LastCharacter() const { return last_ == '\n' ? newline_ : here_; }
   [[nodiscard]] Place LastMultibyte() const { return last_multibyte_; }
   [[nodiscard]] Place Slash() const { return slash_; }
-  [[nodiscard]] bool last_byte_ascii() const { return last_byte_ascii_; }
   // Where the next character would stand.
   [[nodiscard]] Place End() const { return {here_.line, here_.column + 1}; }
 
@@ -128,7 +131,7 @@ class Tracker {
   Place newline_;
   Place slash_;
   Place last_multibyte_;
-  bool last_byte_ascii_ = true;
+  int num_missing_ = 0;  // bytes of the character begun
   char last_ = 0;
   Start start_[2];
 };
@@ -254,8 +257,7 @@ class Builder {
     Fault fault{Culprit(core), CurrentPath(), core, ""};
     const char at = tracker_.Last().first;
     if (Contains(core, "UTF-8")) {
-      fault.place =
-          tracker_.last_byte_ascii() ? tracker_.LastMultibyte() : tracker_.LastCharacter();
+      fault.place = tracker_.LastMultibyte();
       fault.message = "a byte that is not UTF-8";
       fault.hint = "save the file as UTF-8";
     } else if (Contains(core, "U+000A") || Contains(core, "U+000D") ||

@@ -90,9 +90,11 @@ constexpr Key kListener[] = {
         .NotYetFor("lmtp sieve tcp"),
     {"address", T::kSocketAddress, "", kRequired, kNow,
      "Where to listen, one or a list: \"0.0.0.0:993\", \"[::]:993\"; port 0: the system's choice."},
-    {"tls", T::kWord, "none starttls implicit passthrough", "none", kNew,
-     "TLS from the first byte (`implicit`), by STARTTLS or STLS, not at all, or passed on unopened "
-     "(`passthrough`, tcp only). Must be said, but for tcp."},
+    Key{"tls", T::kWord, "none starttls implicit passthrough", "none", kNew,
+        "TLS from the first byte (`implicit`), by STARTTLS or STLS, not at all, or passed on "
+        "unopened "
+        "(`passthrough`, tcp only)."}
+        .Note("must be given, but for tcp: `none`"),
     {"route", T::kReference, "", kRequired, kNew, "The route that decides where sessions go."},
     {"auth_requires_tls", T::kBool, "", "true", kNew, "No login without TLS."},
     {"require_tls", T::kBool, "", "false", kNew,
@@ -140,8 +142,8 @@ constexpr Key kBackend[] = {
 
 constexpr Key kEndpoint[] = {
     {"port", T::kPort, "1..65535", kRequired, kNew, "The port."},
-    {"tls", T::kWord, "none starttls implicit", "none", kNew,
-     "How Postern connects; must be said, but for tcp."},
+    Key{"tls", T::kWord, "none starttls implicit", "none", kNew, "How Postern connects."}.Note(
+        "must be given, but for tcp: `none`"),
     {"client_address", T::kWord, "none proxy-v1 proxy-v2 xclient imap-id", "none", kNew,
      "How the client's address is handed on: PROXY header (every protocol), XCLIENT (smtp, "
      "submission, lmtp, pop3), ID (imap)."},

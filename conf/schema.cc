@@ -140,7 +140,8 @@ std::string Property(const Key& row) {
   schema.pop_back();  // the brace, for what follows
   if (schema.size() > 1) schema += ", ";
   schema += "\"description\": " + Text(row.help);
-  if (!row.fallback.empty() && !row.is_required()) schema += ", \"default\": " + DefaultText(row);
+  if (!row.fallback.empty() && !row.is_required() && row.note.empty())
+    schema += ", \"default\": " + DefaultText(row);
   return schema + "}";
 }
 

@@ -14,6 +14,14 @@ void Validator::CheckDirectories() {
   };
   std::vector<std::string_view> all_names = pool_names_;
   all_names.insert(all_names.end(), backend_names_.begin(), backend_names_.end());
+  if (!config_.directories.empty()) {
+    for (const std::string_view name : pool_names_) {
+      if (config_.FindBackend(name) == nullptr) continue;
+      problems_.Warning(json::Join("/pools", name),
+                        "a backend has the name " + Quoted(name) + " too",
+                        "a directory's answer of that name means the pool");
+    }
+  }
   for (const Directory& directory : config_.directories) {
     const std::string path = json::Join("/directories", directory.name);
     CheckFile(directory.ca, path + "/ca", checks_.ca_file);

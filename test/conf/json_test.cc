@@ -203,6 +203,14 @@ INSTANTIATE_TEST_SUITE_P(
                    "1:9 /a: a byte that is not UTF-8 (save the file as UTF-8)"},
         SyntaxCase{"utf8_cut", "{\"\xC3(\": 1}",
                    "1:3 : a byte that is not UTF-8 (save the file as UTF-8)"},
+        SyntaxCase{"utf8_two_leads", "{\"\xC3\xC3\xA4\": 1}",
+                   "1:4 : a byte that is not UTF-8 (save the file as UTF-8)"},
+        SyntaxCase{"utf8_too_long", "{\"ab\xF4\x90\x80\x80\": 1}",
+                   "1:5 : a byte that is not UTF-8 (save the file as UTF-8)"},
+        SyntaxCase{
+            "stray_continuation_bytes", "\xBB\xBB{}",
+            "1:1 : invalid literal (strings stand in double quotes; the words of JSON are true, "
+            "false and null)"},
         SyntaxCase{"latin1", "{\n\t\"a\": \"K\xF6ln\"}",
                    "2:9 /a: a byte that is not UTF-8 (save the file as UTF-8)"}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
