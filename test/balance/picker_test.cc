@@ -1,0 +1,175 @@
+// picker_test: who gets the work.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/balance/picker.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace postern::balance {
+namespace {
+
+class PickerTest : public testing::Test {
+ protected:
+  // Backends b0, b1, ... with these weights, each with imap and smtp, all in pool p.
+  void Make(std::vector<uint32_t> weights, conf::Balance balance,
+            conf::Storage storage = conf::Storage::kShared) {
+    conf::Pool pool;
+    pool.name = "p";
+    pool.balance = balance;
+    pool.storage = storage;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      conf::Backend backend;
+      backend.name = "b" + std::to_string(i);
+      backend.weight = weights[i];
+      for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kImap}) {
+        conf::Endpoint endpoint;
+        endpoint.protocol = protocol;
+        backend.endpoints.push_back(endpoint);
+      }
+      pool.backends.push_back(backend.name);
+      config_.backends.push_back(backend);
+    }
+    config_.pools.push_back(pool);
+    table_ = std::make_unique<EndpointTable>(config_, book_);
+  }
+  const Home& home() { return *table_->PoolHome(0, conf::Protocol::kImap); }
+  std::string Pick(std::vector<EndpointId> tried = {}, std::string_view key = "") {
+    const Endpoint* endpoint = picker_.Pick(home(), key, tried, now_);
+    return endpoint == nullptr ? "none" : endpoint->backend->name;
+  }
+  EndpointState& state(size_t i) { return *home().members[i]->state; }
+
+  conf::Config config_;
+  EndpointBook book_{1};
+  std::unique_ptr<EndpointTable> table_;
+  base::SeededRng rng_{7};
+  Picker picker_{0, rng_};
+  base::MonoTime now_{std::chrono::hours(1)};
+};
+
+TEST_F(PickerTest, RoundRobinIsSmoothAndWeighted) {
+  Make({50, 10, 10}, conf::Balance::kRoundRobin);
+  std::string order;
+  for (int i = 0; i < 7; ++i) order += Pick();
+  EXPECT_EQ(order, "b0b0b1b0b2b0b0");
+}
+
+TEST_F(PickerTest, LeastLoadGoesWhereLessIsOpenForTheWeight) {
+  Make({100, 100}, conf::Balance::kLeastLoad);
+  picker_.Started(*home().members[0]);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Pick(), "b1");
+  picker_.Started(*home().members[1]);
+  picker_.Started(*home().members[1]);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Pick(), "b0");
+}
+
+TEST_F(PickerTest, LeastLoadSharesByWeight) {
+  Make({300, 100, 100, 100}, conf::Balance::kLeastLoad);
+  std::map<std::string, int> count;
+  for (int i = 0; i < 6000; ++i) {
+    const Endpoint* endpoint = picker_.Pick(home(), "", {}, now_);
+    picker_.Started(*endpoint);  // never ended: the load shows the shares
+    ++count[endpoint->backend->name];
+  }
+  EXPECT_NEAR(count["b0"], 3000, 300);
+  EXPECT_NEAR(count["b1"], 1000, 150);
+}
+
+TEST_F(PickerTest, TriedEndpointsAreLeftOut) {
+  Make({100, 100, 100}, conf::Balance::kLeastLoad);
+  const EndpointId first = home().members[0]->id;
+  const EndpointId second = home().members[1]->id;
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(Pick({first, second}), "b2");
+  EXPECT_EQ(Pick({first, second, home().members[2]->id}), "none");
+}
+
+TEST_F(PickerTest, AFailureBeforeTheClientCoolsDownAndEndsByTime) {
+  Make({100, 100}, conf::Balance::kLeastLoad);
+  picker_.Failed(*home().members[0], Picker::Blame::kPassive, now_);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Pick(), "b1");
+  now_ += std::chrono::seconds(6);  // cooldown is 5 s
+  std::map<std::string, int> count;
+  for (int i = 0; i < 50; ++i) ++count[Pick()];
+  EXPECT_GT(count["b0"], 0);
+}
+
+TEST_F(PickerTest, OtherFailuresDoNotCoolDown) {
+  Make({100, 100}, conf::Balance::kFirst);
+  picker_.Failed(*home().members[0], Picker::Blame::kNone, now_);
+  EXPECT_EQ(Pick(), "b0");
+}
+
+TEST_F(PickerTest, CooldownsAloneNeverEmptyAHome) {
+  Make({100, 100}, conf::Balance::kLeastLoad);
+  picker_.Failed(*home().members[1], Picker::Blame::kPassive, now_);
+  picker_.Failed(*home().members[0], Picker::Blame::kPassive, now_ + std::chrono::seconds(1));
+  now_ += std::chrono::seconds(2);
+  EXPECT_EQ(Pick(), "b1") << "the one that failed longest ago";
+  EXPECT_EQ(Pick({home().members[1]->id}), "b0");
+}
+
+TEST_F(PickerTest, SuccessEndsACooldown) {
+  Make({100, 100}, conf::Balance::kFirst);
+  picker_.Failed(*home().members[0], Picker::Blame::kPassive, now_);
+  EXPECT_EQ(Pick(), "b1");
+  picker_.Succeeded(*home().members[0]);
+  EXPECT_EQ(Pick(), "b0");
+}
+
+TEST_F(PickerTest, DownAndDrainedNeverGetWork) {
+  Make({100, 100}, conf::Balance::kLeastLoad);
+  state(0).health = Health::kDown;
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(Pick(), "b1");
+  state(1).admin = AdminState::kDrain;
+  EXPECT_EQ(Pick(), "none");
+}
+
+TEST_F(PickerTest, AFailedAttemptCountsAsLoadForASecond) {
+  Make({100, 100}, conf::Balance::kLeastLoad);
+  picker_.Failed(*home().members[0], Picker::Blame::kNone, now_);
+  EXPECT_EQ(state(0).ActiveSum(), 1U);
+  now_ += std::chrono::milliseconds(1001);
+  (void)Pick();
+  EXPECT_EQ(state(0).ActiveSum(), 0U);
+}
+
+TEST_F(PickerTest, HashMovesOnlyTheShareOfTheOneThatLeaves) {
+  Make({100, 100, 100, 100}, conf::Balance::kHash);
+  int moved = 0;
+  int of_b2 = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const std::string user = "user" + std::to_string(i) + "@example.com";
+    const std::string before = Pick({}, user);
+    const std::string after = Pick({home().members[2]->id}, user);
+    of_b2 += before == "b2";
+    moved += before != after;
+    if (before != "b2") {
+      EXPECT_EQ(before, after);
+    }
+  }
+  EXPECT_EQ(moved, of_b2);
+  EXPECT_NEAR(of_b2, 500, 100);
+}
+
+TEST_F(PickerTest, StorageDecidesWhoMayStandIn) {
+  Make({100, 100}, conf::Balance::kLeastLoad, conf::Storage::kSeparate);
+  EXPECT_FALSE(table_->PoolHome(0, conf::Protocol::kImap)->may_fail_over);
+  EXPECT_TRUE(table_->PoolHome(0, conf::Protocol::kSmtp)->may_fail_over);
+}
+
+TEST_F(PickerTest, StateSurvivesANewTable) {
+  Make({100, 100}, conf::Balance::kFirst);
+  picker_.Failed(*home().members[0], Picker::Blame::kPassive, now_);
+  table_ = std::make_unique<EndpointTable>(config_, book_);
+  EXPECT_EQ(Pick(), "b1");
+}
+
+TEST_F(PickerTest, APoolWithoutTheProtocolHasNoMembers) {
+  Make({100}, conf::Balance::kLeastLoad);
+  EXPECT_TRUE(table_->PoolHome(0, conf::Protocol::kPop3)->members.empty());
+  EXPECT_EQ(picker_.Pick(*table_->PoolHome(0, conf::Protocol::kPop3), "", {}, now_), nullptr);
+}
+
+}  // namespace
+}  // namespace postern::balance
