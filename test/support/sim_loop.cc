@@ -5,15 +5,24 @@
 #include <algorithm>
 #include <optional>
 
+#include "lb/base/check.h"
+
 namespace postern::test {
+namespace {
+// Tasks or events that make one another for ever, without time passing, are a bug of the code under
+// test; better an abort than a test that hangs.
+constexpr uint64_t kMaxStepsWithoutEnd = 50'000'000;
+}  // namespace
 
 void SimLoop::Schedule(base::Duration delay, std::function<void()> event) {
-  events_.emplace(std::pair(now_ + delay, next_event_++), std::move(event));
+  events_.emplace(std::pair(now_ + std::max(delay, base::Duration(0)), next_event_++),
+                  std::move(event));
 }
 
 bool SimLoop::Step(base::MonoTime until) {
   if (!tasks_.empty()) {
-    auto task = std::move(tasks_.front());
+    ++num_steps_;
+    const auto task = std::move(tasks_.front());
     tasks_.pop_front();
     task();
     return true;
@@ -22,15 +31,20 @@ bool SimLoop::Step(base::MonoTime until) {
   const bool is_event = !events_.empty() && (!next || events_.begin()->first.first <= *next);
   if (is_event) next = events_.begin()->first.first;
   if (!next || *next > until) return false;
+  ++num_steps_;
   now_ = std::max(now_, *next);
   if (is_event) {
-    auto event = std::move(events_.begin()->second);
+    const auto event = std::move(events_.begin()->second);
     events_.erase(events_.begin());
     event();
   } else {
     timers_.RunDue(now_);
   }
   return true;
+}
+
+void SimLoop::RunReady() {
+  RunFor(base::Duration(0));
 }
 
 bool SimLoop::RunUntilIdle(uint64_t max_steps) {
@@ -41,9 +55,9 @@ bool SimLoop::RunUntilIdle(uint64_t max_steps) {
 
 void SimLoop::RunFor(base::Duration duration) {
   const base::MonoTime until = now_ + duration;
-  while (Step(until)) {
-  }
-  now_ = until;
+  uint64_t steps = 0;
+  while (Step(until)) POSTERN_CHECK(++steps < kMaxStepsWithoutEnd);
+  now_ = std::max(now_, until);
 }
 
 bool SimLoop::RunUntil(const std::function<bool()>& condition, uint64_t max_steps) {

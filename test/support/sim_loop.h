@@ -1,5 +1,11 @@
-// sim_loop: io::Loop on virtual time, one thread, deterministic: what happens next is decided by
-// time, then by order. SPDX-License-Identifier: Apache-2.0
+// sim_loop: io::Loop on virtual time: what happens next is decided by time, then by order.
+//
+// Time stands still while anything is ready and jumps to the next event or timer otherwise, so that
+// an hour of waiting costs nothing and the same inputs give the same run.
+//
+// Thread:   one; Post too.
+// Tests:    test/io/sim_loop_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -21,12 +27,14 @@ class SimLoop final : public io::Loop {
   [[nodiscard]] io::TimerHeap& timers() override { return timers_; }
   void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
 
-  // Runs the event at now + delay; equal times run in the order of scheduling.
+  // Runs the event at now + delay; equal times run in the order of scheduling, before timers.
   void Schedule(base::Duration delay, std::function<void()> event);
 
   // Does what is next: a posted task, else the earliest event or timer, to which time jumps (but
   // not beyond `until`). False if there is nothing.
   bool Step(base::MonoTime until = base::MonoTime::max());
+  // Everything that is ready or due now; time stands still.
+  void RunReady();
   // Until nothing is left to do, or max_steps were done. True if it became idle.
   bool RunUntilIdle(uint64_t max_steps = 1'000'000);
   // Everything due within the duration; then the time is exactly that much later.
@@ -34,12 +42,15 @@ class SimLoop final : public io::Loop {
   // Steps until the condition holds; false if the loop became idle, or max_steps passed, before.
   bool RunUntil(const std::function<bool()>& condition, uint64_t max_steps = 1'000'000);
 
+  [[nodiscard]] uint64_t num_steps() const { return num_steps_; }
+
  private:
   base::MonoTime now_{std::chrono::hours(1)};
-  io::TimerHeap timers_;
+  io::TimerHeap timers_;  // outlives what tasks and events own
   std::deque<std::function<void()>> tasks_;
   std::map<std::pair<base::MonoTime, uint64_t>, std::function<void()>> events_;
   uint64_t next_event_ = 0;
+  uint64_t num_steps_ = 0;
 };
 
 }  // namespace postern::test
