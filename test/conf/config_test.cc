@@ -427,5 +427,26 @@ TEST_F(ConfigTest, UsersSmtpAndProbes) {
   EXPECT_EQ(config.probes[2].send_backend, "m2");
 }
 
+// Both ends of a range belong to it.
+TEST_F(ConfigTest, RangesIncludeTheirEnds) {
+  const std::vector<Change> ends = {
+      {"/workers", "0"},
+      {"/workers", "1024"},
+      {"/weights", R"({"min_factor": 0.001})"},
+      {"/weights", R"({"min_factor": 1})"},
+      {"/routes/out/0/percent", "0"},
+      {"/routes/out/0/percent", "100"},
+      {"/health", R"({"interval": "1000ms"})"},
+      {"/health", R"({"interval": "1h"})"},
+      {"/health", R"({"fast_interval": "100ms"})"},
+      {"/limits", R"({"line": "512B"})"},
+      {"/limits", R"({"line": "1MiB"})"},
+      {"/backends/m1/imap/port", "1"},
+      {"/backends/m1/imap/port", "65535"},
+  };
+  for (const Change& end : ends)
+    EXPECT_TRUE(LoadChanged({end}).config) << end.pointer << " " << end.json;
+}
+
 }  // namespace
 }  // namespace postern::conf

@@ -310,6 +310,13 @@ TEST_F(SecretTest, OneNewlineAtTheEndIsDropped) {
   folder_.Write("dos", "a b \r\n");
   EXPECT_EQ(SecretOf(R"({"file": "unix"})"), "a b ");
   EXPECT_EQ(SecretOf(R"({"file": "dos"})"), "a b ");
+  folder_.Write("two", "a\n\n");
+  EXPECT_EQ(ErrorOf(R"({"file": "two"})"), "the secret has control characters or several lines");
+}
+
+TEST_F(SecretTest, TheLargestIsTaken) {
+  folder_.Write("large", std::string(64 << 10, 'x'));
+  EXPECT_EQ(SecretOf(R"({"file": "large"})").size(), 64u << 10);
 }
 
 TEST_F(SecretTest, ErrorsAreLocatedAndHoldNothingOfIt) {
