@@ -1,0 +1,182 @@
+// recorder_test: what is added by threads is what the scrape shows.
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/recorder.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "metrics/catalog.h"
+
+namespace postern::metrics {
+namespace {
+
+conf::Config MakeConfig() {
+  conf::Config config;
+  conf::Listener listener;
+  listener.name = "imaps";
+  listener.protocol = conf::Protocol::kImap;
+  config.listeners.push_back(listener);
+  listener.name = "mx";
+  listener.protocol = conf::Protocol::kSmtp;
+  config.listeners.push_back(listener);
+  conf::Backend backend;
+  backend.name = "mail1";
+  backend.endpoints.resize(1);
+  backend.endpoints[0].protocol = conf::Protocol::kImap;
+  config.backends.push_back(backend);
+  conf::Route route;
+  route.name = "users";
+  route.rules.resize(1);
+  route.rules[0].name = "rest";
+  route.rules[0].action = conf::Rule::ToBackend{"mail1"};
+  config.routes.push_back(route);
+  return config;
+}
+
+class RecorderTest : public testing::Test {
+ protected:
+  Registry registry_;
+  Registry::Slots slots_ = registry_.Configure(MakeConfig());
+  double Value(const char* series) { return registry_.Value(series); }
+};
+
+TEST_F(RecorderTest, ConfiguredCountersExistFromTheStart) {
+  const std::string text = registry_.Text();
+  for (const char* line :
+       {"postern_sessions_active{listener=\"imaps\",protocol=\"imap\"} 0",
+        "postern_sessions_total{listener=\"mx\",protocol=\"smtp\",result=\"client_quit\"} 0",
+        "postern_backend_up{backend=\"mail1\",protocol=\"imap\"} 1",
+        "postern_backend_admin_state{backend=\"mail1\",protocol=\"imap\",state=\"ready\"} 1",
+        "postern_connections_rejected_total{listener=\"imaps\",reason=\"tls\"} 0",
+        "postern_route_decisions_total{route=\"users\",rule=\"rest\",pool=\"mail1\"} 0",
+        "postern_smtp_transactions_total{listener=\"mx\",reply=\"lost\"} 0",
+        "postern_backend_failures_total{backend=\"mail1\",protocol=\"imap\",phase=\"connect\",kind="
+        "\"refused\"} 0",
+        "postern_retries_total{protocol=\"imap\",reason=\"timeout\"} 0",
+        "postern_plaintext_sessions_total{side=\"back\",protocol=\"pop3\"} 0"}) {
+    EXPECT_NE(text.find(std::string(line) + "\n"), std::string::npos) << line;
+  }
+  EXPECT_EQ(text.find("postern_session_duration_seconds"), std::string::npos)
+      << "histograms appear with their first observation";
+  EXPECT_NE(text.find("process_resident_memory_bytes"), std::string::npos);
+}
+
+TEST_F(RecorderTest, CountsSessions) {
+  Recorder recorder(registry_);
+  recorder.SessionStarted(slots_.listeners[0]);
+  EXPECT_EQ(Value("postern_sessions_active{listener=\"imaps\",protocol=\"imap\"}"), 1);
+  recorder.SessionEnded(slots_.listeners[0], base::SessionResult::kIdle, std::chrono::seconds(70));
+  EXPECT_EQ(Value("postern_sessions_active{listener=\"imaps\",protocol=\"imap\"}"), 0);
+  EXPECT_EQ(Value("postern_sessions_total{listener=\"imaps\",protocol=\"imap\",result=\"idle\"}"),
+            1);
+  EXPECT_EQ(Value("postern_session_duration_seconds_bucket{protocol=\"imap\",le=\"60\"}"), 0);
+  EXPECT_EQ(Value("postern_session_duration_seconds_bucket{protocol=\"imap\",le=\"300\"}"), 1);
+  EXPECT_EQ(Value("postern_session_duration_seconds_sum{protocol=\"imap\"}"), 70);
+}
+
+TEST_F(RecorderTest, ABucketHoldsItsOwnBound) {
+  Recorder recorder(registry_);
+  recorder.BackendPhase(slots_.endpoints[0][0], base::Phase::kLogin, std::chrono::milliseconds(5));
+  EXPECT_EQ(Value("postern_backend_phase_duration_seconds_bucket{backend=\"mail1\",protocol="
+                  "\"imap\",phase=\"login\",le=\"0.0025\"}"),
+            0);
+  EXPECT_EQ(Value("postern_backend_phase_duration_seconds_bucket{backend=\"mail1\",protocol="
+                  "\"imap\",phase=\"login\",le=\"0.005\"}"),
+            1);
+}
+
+TEST_F(RecorderTest, CountsByLabel) {
+  Recorder recorder(registry_);
+  recorder.Handshake(base::Side::kFront, "TLSv1.3", "X25519", true, true);
+  recorder.Auth(conf::Protocol::kImap, Mechanism::kXoauth2, AuthResult::kBadCredentials);
+  recorder.BackendFailure(slots_.endpoints[0][0], base::Phase::kGreeting,
+                          base::FaultKind::kTimeout);
+  recorder.Bytes(slots_.listeners[1], base::Side::kBack, Direction::kOut, 42);
+  recorder.SmtpReplay(base::FaultKind::kLost);
+  EXPECT_EQ(Value("postern_tls_handshakes_total{side=\"front\",version=\"TLSv1.3\",group=\"X25519\""
+                  ",resumed=\"true\",result=\"ok\"}"),
+            1);
+  EXPECT_EQ(Value("postern_auth_attempts_total{protocol=\"imap\",mechanism=\"xoauth2\",result="
+                  "\"bad_credentials\"}"),
+            1);
+  EXPECT_EQ(Value("postern_backend_failures_total{backend=\"mail1\",protocol=\"imap\",phase="
+                  "\"greeting\",kind=\"timeout\"}"),
+            1);
+  EXPECT_EQ(Value("postern_bytes_total{listener=\"mx\",side=\"back\",direction=\"out\"}"), 42);
+  EXPECT_EQ(Value("postern_smtp_replays_total{reason=\"lost\"}"), 1);
+}
+
+TEST_F(RecorderTest, AReloadKeepsCountersAndHidesWhatIsGone) {
+  Recorder recorder(registry_);
+  recorder.Rejected(slots_.listeners[0], RejectReason::kTls);
+  conf::Config config = MakeConfig();
+  config.listeners.erase(config.listeners.begin() + 1);
+  const Registry::Slots after = registry_.Configure(config);
+  EXPECT_EQ(after.listeners[0].rejected, slots_.listeners[0].rejected);
+  EXPECT_EQ(Value("postern_connections_rejected_total{listener=\"imaps\",reason=\"tls\"}"), 1);
+  EXPECT_EQ(registry_.Text().find("listener=\"mx\""), std::string::npos);
+  (void)registry_.Configure(MakeConfig());
+  EXPECT_NE(registry_.Text().find("listener=\"mx\""), std::string::npos);
+}
+
+TEST_F(RecorderTest, CountsOfAThreadOutliveIt) {
+  {
+    Recorder recorder(registry_);
+    recorder.SmtpBareNewline(slots_.listeners[1]);
+  }
+  EXPECT_EQ(Value("postern_smtp_bare_newlines_total{listener=\"mx\"}"), 1);
+}
+
+TEST_F(RecorderTest, ThreadsAddWhileOthersRead) {
+  constexpr int kThreads = 4;
+  constexpr int kEach = 20000;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([this] {
+      Recorder recorder(registry_);
+      for (int k = 0; k < kEach; ++k)
+        recorder.Rejected(slots_.listeners[0], RejectReason::kLimitSessions);
+    });
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(registry_.Text().empty());
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(
+      Value("postern_connections_rejected_total{listener=\"imaps\",reason=\"limit_sessions\"}"),
+      kThreads * kEach);
+}
+
+TEST_F(RecorderTest, TheTextIsWellFormed) {
+  Recorder recorder(registry_);
+  recorder.SessionStarted(slots_.listeners[0]);
+  recorder.CommandDone(conf::Protocol::kSmtp, Command::kMail, std::chrono::milliseconds(3));
+  std::istringstream lines(registry_.Text());
+  std::set<std::string> typed;
+  std::set<std::string> series;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.rfind("# TYPE ", 0) == 0) {
+      const std::string name = line.substr(7, line.find(' ', 7) - 7);
+      EXPECT_TRUE(typed.insert(name).second) << name << " twice";
+      continue;
+    }
+    if (line.rfind('#', 0) == 0) continue;
+    EXPECT_TRUE(series.insert(line.substr(0, line.rfind(' '))).second) << line;
+    std::string name = line.substr(0, line.find_first_of("{ "));
+    for (const char* suffix : {"_bucket", "_count", "_sum"})
+      if (!typed.contains(name) && name.size() > std::string(suffix).size() &&
+          name.compare(name.size() - std::string(suffix).size(), std::string::npos, suffix) == 0)
+        name.resize(name.size() - std::string(suffix).size());
+    EXPECT_TRUE(typed.contains(name)) << line;
+  }
+}
+
+TEST(CatalogTest, ReadmeIsCurrent) {
+  std::ifstream file(std::string(POSTERN_SOURCE_DIR) + "/metrics/README.md");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(text, CatalogAsMarkdown()) << "write the expected text to metrics/README.md";
+}
+
+}  // namespace
+}  // namespace postern::metrics

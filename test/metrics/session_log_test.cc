@@ -1,0 +1,100 @@
+// session_log_test: lines of sessions and transactions.
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/session_log.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace postern::metrics {
+namespace {
+
+class SessionLogTest : public testing::Test {
+ protected:
+  SessionLogTest()
+      : path_(std::filesystem::temp_directory_path() /
+              ("session_log_test." + std::to_string(getpid()))) {}
+  ~SessionLogTest() override {
+    std::filesystem::remove(path_);
+    std::filesystem::remove(path_.string() + ".1");
+  }
+  static std::string Read(const std::filesystem::path& path) {
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+  std::filesystem::path path_;
+  SessionLog log_;
+};
+
+SessionAccount MakeAccount() {
+  SessionAccount account;
+  account.session = 0xabc;
+  account.listener = "imaps";
+  account.client = *base::SocketAddress::Parse("192.0.2.1:4000");
+  account.user = "al\"ice\r\n";
+  account.phases_ms[static_cast<size_t>(base::Phase::kLogin)] = 12.5;
+  account.cause = {base::SessionResult::kClientQuit, base::Side::kFront, base::Phase::kRelay, ""};
+  return account;
+}
+
+TEST_F(SessionLogTest, OneLineASessionWithPeersTextEscaped) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
+  SessionLogWriter writer(log_);
+  writer.OnSession(MakeAccount());
+  writer.Flush();
+  EXPECT_EQ(Read(path_),
+            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"session\",\"session\":"
+            "\"0000000000000abc\",\"listener\":\"imaps\",\"protocol\":\"imap\",\"client\":"
+            "\"192.0.2.1:4000\",\"user\":\"al\\\"ice\\u000d\\u000a\",\"phases_ms\":{\"login\":12."
+            "500},\"bytes_in\":0,\"bytes_out\":0,\"commands\":0,\"result\":\"client_quit\","
+            "\"phase\":\"relay\",\"side\":\"front\"}\n");
+}
+
+TEST_F(SessionLogTest, OneLineATransaction) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
+  SessionLogWriter writer(log_);
+  TransactionAccount account;
+  account.transaction = 2;
+  account.listener = "mx";
+  account.to = {"a@example.com", "b@example.com"};
+  account.reply = "250 2.0.0 Ok: queued as Q1";
+  account.queue_id = "Q1";
+  writer.OnTransaction(account);
+  writer.Flush();
+  const std::string text = Read(path_);
+  EXPECT_NE(text.find("\"event\":\"transaction\""), std::string::npos);
+  EXPECT_NE(text.find("\"from\":\"<>\",\"to\":[\"a@example.com\",\"b@example.com\"]"),
+            std::string::npos);
+  EXPECT_NE(text.find("\"queue_id\":\"Q1\""), std::string::npos);
+}
+
+TEST_F(SessionLogTest, ReopenFollowsARotation) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kLogfmt), "");
+  SessionLogWriter writer(log_);
+  writer.OnSession(MakeAccount());
+  writer.Flush();
+  std::filesystem::rename(path_, path_.string() + ".1");
+  ASSERT_EQ(log_.Reopen(), "");
+  writer.OnSession(MakeAccount());
+  writer.Flush();
+  EXPECT_EQ(Read(path_), Read(path_.string() + ".1"));
+}
+
+TEST_F(SessionLogTest, AnUnwritablePathIsAnErrorAndKeepsTheOld) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
+  EXPECT_NE(log_.Open("/nonexistent/folder/log", base::log::Format::kJson), "");
+  SessionLogWriter writer(log_);
+  writer.OnSession(MakeAccount());
+  writer.Flush();
+  EXPECT_FALSE(Read(path_).empty());
+}
+
+TEST_F(SessionLogTest, OffWritesNothing) {
+  ASSERT_EQ(log_.Open("off", base::log::Format::kJson), "");
+  EXPECT_TRUE(log_.is_off());
+}
+
+}  // namespace
+}  // namespace postern::metrics
