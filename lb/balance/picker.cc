@@ -111,13 +111,13 @@ const Endpoint* Picker::Pick(const Home& home, std::string_view key,
   return best;
 }
 
-void Picker::Started(const Endpoint& endpoint) {
-  auto& active = endpoint.state->load[static_cast<size_t>(worker_)].active;
+void Picker::Started(EndpointState& endpoint) {
+  auto& active = endpoint.load[static_cast<size_t>(worker_)].active;
   active.store(active.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-void Picker::Ended(const Endpoint& endpoint) {
-  auto& active = endpoint.state->load[static_cast<size_t>(worker_)].active;
+void Picker::Ended(EndpointState& endpoint) {
+  auto& active = endpoint.load[static_cast<size_t>(worker_)].active;
   active.store(active.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
 }
 

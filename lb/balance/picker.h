@@ -31,8 +31,8 @@ class Picker {
                                      std::span<const EndpointId> tried, base::MonoTime now);
 
   // Load accounting: between a successful Pick and the end of the work on that endpoint.
-  void Started(const Endpoint& endpoint);
-  void Ended(const Endpoint& endpoint);
+  void Started(EndpointState& endpoint);
+  void Ended(EndpointState& endpoint);
   // The attempt failed (after Ended): counts as load for one second more. If the failure came
   // before any byte that a client chose (connect, TLS, a greeting of 421, BYE or -ERR), passive:
   // the endpoint cools down, on all workers.

@@ -57,10 +57,10 @@ TEST_F(PickerTest, RoundRobinIsSmoothAndWeighted) {
 
 TEST_F(PickerTest, LeastLoadGoesWhereLessIsOpenForTheWeight) {
   Make({100, 100}, conf::Balance::kLeastLoad);
-  picker_.Started(*home().members[0]);
+  picker_.Started(state(0));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Pick(), "b1");
-  picker_.Started(*home().members[1]);
-  picker_.Started(*home().members[1]);
+  picker_.Started(state(1));
+  picker_.Started(state(1));
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Pick(), "b0");
 }
 
@@ -69,7 +69,7 @@ TEST_F(PickerTest, LeastLoadSharesByWeight) {
   std::map<std::string, int> count;
   for (int i = 0; i < 6000; ++i) {
     const Endpoint* endpoint = picker_.Pick(home(), "", {}, now_);
-    picker_.Started(*endpoint);  // never ended: the load shows the shares
+    picker_.Started(*endpoint->state);  // never ended: the load shows the shares
     ++count[endpoint->backend->name];
   }
   EXPECT_NEAR(count["b0"], 3000, 300);
