@@ -18,7 +18,7 @@
 namespace postern::conf {
 namespace {
 
-constexpr size_t kMaxFileBytes = 64u << 20;
+constexpr size_t kMaxFileBytes = 16u << 20;
 
 std::string AbsolutePath(const std::string& path) {
   std::error_code error;
@@ -79,7 +79,7 @@ LoadResult LoadFile(const std::string& path, const FileChecks& checks) {
   }
   if (std::ferror(file.get()) != 0)
     return fail(std::string("cannot be read: ") + std::strerror(errno));
-  if (text.size() > kMaxFileBytes) return fail("is larger than 64 MiB");
+  if (text.size() > kMaxFileBytes) return fail("is larger than 16 MiB");
   result = LoadText(text, path, checks);
   base::WipeString(text);  // it may hold secrets
   base::WipeString(block);

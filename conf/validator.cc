@@ -48,6 +48,8 @@ void Validator::Run() {
   pool_names_ = NamesOf(config_.pools);
   route_names_ = NamesOf(config_.routes);
   directory_names_ = NamesOf(config_.directories);
+  for (const Pool& pool : config_.pools) pools_.emplace(pool.name, &pool);
+  for (const Backend& backend : config_.backends) backends_.emplace(backend.name, &backend);
   CheckTls();
   CheckListeners();
   CheckAddresses();
@@ -60,6 +62,16 @@ void Validator::Run() {
   CheckProbes();
   CheckReach();
   WarnUnused();
+}
+
+const Pool* Validator::FindPool(std::string_view name) const {
+  const auto found = pools_.find(name);
+  return found == pools_.end() ? nullptr : found->second;
+}
+
+const Backend* Validator::FindBackend(std::string_view name) const {
+  const auto found = backends_.find(name);
+  return found == backends_.end() ? nullptr : found->second;
 }
 
 bool Validator::IsKnown(std::string_view name, const std::vector<std::string_view>& known,

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "conf/build.h"
@@ -62,6 +63,9 @@ class Validator {
   bool IsKnown(std::string_view name, const std::vector<std::string_view>& known,
                std::string_view what, const std::string& path);
   [[nodiscard]] bool IsGiven(const std::string& path, std::string_view key) const;
+  // By the indices below; null if there is none.
+  [[nodiscard]] const Pool* FindPool(std::string_view name) const;
+  [[nodiscard]] const Backend* FindBackend(std::string_view name) const;
 
   // validator_backends.cc
   void CheckBackends();
@@ -93,6 +97,8 @@ class Validator {
   Problems& problems_;
   std::vector<std::string_view> listener_names_, backend_names_, pool_names_, route_names_,
       directory_names_;
+  std::unordered_map<std::string_view, const Pool*> pools_;
+  std::unordered_map<std::string_view, const Backend*> backends_;
   std::map<std::string, std::set<std::string>, std::less<>> map_answers_;  // of file directories
   std::set<std::string> told_;     // errors that several listeners would repeat
   std::set<const Rule*> reached_;  // by any listener

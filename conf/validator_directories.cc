@@ -10,13 +10,13 @@ namespace postern::conf {
 
 void Validator::CheckDirectories() {
   const auto is_name = [&](std::string_view name) {
-    return config_.FindPool(name) != nullptr || config_.FindBackend(name) != nullptr;
+    return FindPool(name) != nullptr || FindBackend(name) != nullptr;
   };
   std::vector<std::string_view> all_names = pool_names_;
   all_names.insert(all_names.end(), backend_names_.begin(), backend_names_.end());
   if (!config_.directories.empty()) {
     for (const std::string_view name : pool_names_) {
-      if (config_.FindBackend(name) == nullptr) continue;
+      if (FindBackend(name) == nullptr) continue;
       problems_.Warning(json::Join("/pools", name),
                         "a backend has the name " + Quoted(name) + " too",
                         "a directory's answer of that name means the pool");

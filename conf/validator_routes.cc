@@ -129,8 +129,8 @@ void Validator::CheckPatterns(const std::vector<std::string>& patterns, const st
 }
 
 void Validator::AddTarget(std::string_view name, const std::string& path, Targets& targets) const {
-  Target target{config_.FindPool(name), nullptr, path};
-  if (target.pool == nullptr) target.backend = config_.FindBackend(name);
+  Target target{FindPool(name), nullptr, path};
+  if (target.pool == nullptr) target.backend = FindBackend(name);
   if (target.pool == nullptr && target.backend == nullptr) {
     targets.is_incomplete = true;
   } else {
@@ -142,13 +142,13 @@ Validator::Targets Validator::TargetsOf(const Rule& rule, const std::string& pat
                                         Protocol protocol) {
   Targets targets;
   if (const auto* pool = std::get_if<Rule::ToPool>(&rule.action)) {
-    targets.list.push_back({config_.FindPool(pool->name), nullptr, path + "/pool"});
+    targets.list.push_back({FindPool(pool->name), nullptr, path + "/pool"});
     if (targets.list.back().pool == nullptr) {
       targets.list.clear();
       targets.is_incomplete = true;
     }
   } else if (const auto* backend = std::get_if<Rule::ToBackend>(&rule.action)) {
-    targets.list.push_back({nullptr, config_.FindBackend(backend->name), path + "/backend"});
+    targets.list.push_back({nullptr, FindBackend(backend->name), path + "/backend"});
     if (targets.list.back().backend == nullptr) {
       targets.list.clear();
       targets.is_incomplete = true;
@@ -215,7 +215,7 @@ void Validator::CheckReachOf(const Listener& listener, const std::string& path) 
       has_endpoint = has_endpoint || serves(target.backend);
       if (target.pool == nullptr) continue;
       for (const std::string& name : target.pool->backends) {
-        const Backend* backend = config_.FindBackend(name);
+        const Backend* backend = FindBackend(name);
         has_endpoint = has_endpoint || serves(backend);
         is_incomplete = is_incomplete || backend == nullptr;
       }
@@ -240,7 +240,7 @@ void Validator::CheckMailboxSteps(const Listener& listener, const std::vector<St
     if (target.backend != nullptr) return LeadsToMailbox(*target.backend, listener.protocol);
     return std::any_of(target.pool->backends.begin(), target.pool->backends.end(),
                        [&](const std::string& name) {
-                         const Backend* backend = config_.FindBackend(name);
+                         const Backend* backend = FindBackend(name);
                          return backend != nullptr && LeadsToMailbox(*backend, listener.protocol);
                        });
   };
@@ -304,7 +304,7 @@ void Validator::CheckOpenRelay(const Step& step) {
   for (const Target& target : step.targets.list) {
     add(target.backend);
     if (target.pool == nullptr) continue;
-    for (const std::string& name : target.pool->backends) add(config_.FindBackend(name));
+    for (const std::string& name : target.pool->backends) add(FindBackend(name));
   }
   if (trusting.empty() || !told_.insert(step.path).second) return;
   problems_.Warning(step.path,

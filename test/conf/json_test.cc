@@ -205,6 +205,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "1:3 : a byte that is not UTF-8 (save the file as UTF-8)"},
         SyntaxCase{"utf8_two_leads", "{\"\xC3\xC3\xA4\": 1}",
                    "1:4 : a byte that is not UTF-8 (save the file as UTF-8)"},
+        SyntaxCase{"utf8_one_byte_too_many", "{\"\xC3\xA4\xA4\": 1}",
+                   "1:4 : a byte that is not UTF-8 (save the file as UTF-8)"},
         SyntaxCase{"utf8_too_long", "{\"ab\xF4\x90\x80\x80\": 1}",
                    "1:5 : a byte that is not UTF-8 (save the file as UTF-8)"},
         SyntaxCase{

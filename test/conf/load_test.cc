@@ -251,6 +251,13 @@ TEST(LoadFileTest, SaysWhyAFileCannotBeRead) {
               ElementsAre(folder.Path("") + ": /: this is a folder, not a file"));
 }
 
+TEST(LoadFileTest, TheSizeOfAFileIsBounded) {
+  const TempFolder folder;
+  const std::string file = folder.Write("huge.json", "{}");
+  std::filesystem::resize_file(file, (16u << 20) + 1);
+  EXPECT_THAT(Texts(LoadFile(file, {}).errors), ElementsAre(file + ": /: is larger than 16 MiB"));
+}
+
 TEST(LoadFileTest, TakesPathsRelativeToTheFile) {
   const TempFolder folder;
   const LoadResult result =

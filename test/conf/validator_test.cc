@@ -86,6 +86,12 @@ INSTANTIATE_TEST_SUITE_P(
             {R"(/probes/p/send: a probe is sent one way (one of listener, pool, backend))",
              R"(/probes/p/send/listener: there is no listener "mxx" (did you mean "mx"?))",
              R"(/probes/p/find: a probe is looked for in one place (one of pool, backend))"},
+            {R"(/probes: "probes" has no effect in this build yet)"}},
+        RuleCase{
+            "probe_sent_nowhere",
+            {{"/probes",
+              R"({"p": {"from": "", "to": "a@b", "send": {}, "find": {"pool": "store", "user": "u", "password": "p"}}})"}},
+            {R"(/probes/p/send: a probe is sent one way (one of listener, pool, backend))"},
             {R"(/probes: "probes" has no effect in this build yet)"}}),
     RuleCaseName);
 
@@ -330,10 +336,13 @@ TEST(ValidatorChecksTest, AsksForEveryFileThatTheConfigurationNames) {
 
 TEST(ValidatorChecksTest, GroupsThatTheBuildLacksAreLeftOut) {
   FileChecks checks;
-  checks.knows_group = [](const std::string& group) { return group == "X25519"; };
-  const LoadResult some = LoadChanged({{"/tls/groups", R"(["X25519MLKEM768", "X25519"])"}}, checks);
+  checks.knows_group = [](const std::string& group) {
+    return group == "X25519" || group == "P-256";
+  };
+  const LoadResult some =
+      LoadChanged({{"/tls/groups", R"(["X25519MLKEM768", "X25519", "P-256"])"}}, checks);
   ASSERT_TRUE(some.config);
-  EXPECT_THAT(some.config->tls.groups, ElementsAre("X25519"));
+  EXPECT_THAT(some.config->tls.groups, ElementsAre("X25519", "P-256"));
   EXPECT_THAT(
       PlainTexts(some.warnings),
       ElementsAre(
