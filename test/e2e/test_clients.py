@@ -136,7 +136,7 @@ def fetchmail_fetch(world, door):
     put(world, subject)
     protocol, tls, _ = DOORS[door]
     with tempfile.TemporaryDirectory() as home:
-        quoted = WORD.replace("\\", "\\134").replace('"', "\\042")
+        quoted = WORD.replace("\\", "\\92").replace('"', "\\042")
         with open(f"{home}/rc", "w", encoding="ascii") as rc:
             mode = "ssl" if tls == "implicit" else 'sslproto "auto"'
             rc.write(f'poll localhost service {world.doors[door]} protocol {protocol} '
