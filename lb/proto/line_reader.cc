@@ -4,7 +4,7 @@
 
 namespace postern::proto {
 
-Line ReadLine(base::ByteView input, size_t max_bytes) {
+LineRead ReadLine(base::ByteView input, size_t max_bytes) {
   const base::ByteView window = input.substr(0, max_bytes + 2);
   const size_t end = window.find('\n');
   if (end == base::ByteView::npos) {

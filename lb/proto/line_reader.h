@@ -24,14 +24,14 @@ enum class LineVerdict : uint8_t {
   kNul,       // ended by CRLF, but a NUL stands within
 };
 
-struct Line {
+struct LineRead {
   LineVerdict verdict = LineVerdict::kNeedMore;
   base::ByteView text;    // without the line end; a slice of the input
   size_t size_bytes = 0;  // with the line end: what to consume; 0 for kNeedMore and kTooLong
 };
 
 // The first line of input. The verdict depends on the bytes alone, not on how they were cut.
-[[nodiscard]] Line ReadLine(base::ByteView input, size_t max_bytes);
+[[nodiscard]] LineRead ReadLine(base::ByteView input, size_t max_bytes);
 
 // For those who go on after kTooLong: how much to consume up to and including the next LF; all of
 // the input if there is none (is_at_end false: call again with what comes next).

@@ -56,6 +56,12 @@ struct Ended {
 // Of the front machine.
 struct Login {
   const LoginRequest* request = nullptr;  // lives until LoginOk, LoginRefused or LoginUnavailable
+  // False: nothing that may reach a backend (CR, LF, NUL, a foreign authorization identity). It is
+  // to be refused as a wrong password would be; the request holds what may be logged.
+  bool is_usable = true;
+};
+struct LoginAborted {
+  Mechanism mechanism = Mechanism::kPlain;  // the client cancelled the exchange; goes on at once
 };
 struct SaslResponse {
   const base::Secret* line = nullptr;  // base64 or "*": the client's answer to Challenge
@@ -85,8 +91,8 @@ struct Failed {
   base::ByteView text;  // for logs; may hold the backend's words
 };
 
-using FrontEvent =
-    std::variant<NeedBytes, Wait, Send, StartTls, Login, SaslResponse, HandOver, Ended>;
+using FrontEvent = std::variant<NeedBytes, Wait, Send, StartTls, Login, LoginAborted, SaslResponse,
+                                HandOver, Ended>;
 using BackEvent =
     std::variant<NeedBytes, Wait, Send, StartTls, Challenge, LoggedIn, Refusal, Failed, Ended>;
 
@@ -192,6 +198,10 @@ class BackMachine {
   [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
   [[nodiscard]] virtual bool has_learned_capabilities() const = 0;
 };
+
+// Is it the first word of an HTTP request? No mail client begins a line so: it is a browser that
+// was made to speak to us.
+[[nodiscard]] bool IsHttpVerb(base::ByteView word);
 
 // The one place that knows which protocol has which machines.
 [[nodiscard]] std::unique_ptr<FrontMachine> MakeFront(MailProtocol protocol, const FrontPlan& plan);

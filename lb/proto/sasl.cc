@@ -193,6 +193,18 @@ Secret EncodeSecret(ByteView bytes) {
   return secret;
 }
 
+Secret JoinSecret(std::initializer_list<ByteView> parts) {
+  size_t size = 0;
+  for (const ByteView part : parts) size += part.size();
+  std::string joined;
+  // One allocation, so that no half of a password stays behind in a block that was outgrown.
+  joined.reserve(size);
+  for (const ByteView part : parts) joined += part;
+  Secret secret(joined);
+  base::WipeString(joined);
+  return secret;
+}
+
 bool IsSaslResponse(ByteView line) {
   return line == "*" || Decoded(line).ok();
 }
@@ -200,17 +212,9 @@ bool IsSaslResponse(ByteView line) {
 Secret SaslClient::FirstMessage() const {
   if (IsToken(mechanism_)) return EncodeSecret(request_->message.Reveal());
   if (mechanism_ == Mechanism::kLogin) return EncodeSecret(user_);
-  const ByteView password = request_->password.Reveal();
-  std::string plain;
-  // One allocation, so that no half of a password stays behind in a block that was outgrown.
-  plain.reserve(2 + user_.size() + password.size());
-  plain += '\0';
-  plain += user_;
-  plain += '\0';
-  plain += password;
-  Secret secret = EncodeSecret(plain);
-  base::WipeString(plain);
-  return secret;
+  constexpr ByteView kNul("\0", 1);
+  const Secret plain = JoinSecret({kNul, user_, kNul, request_->password.Reveal()});
+  return EncodeSecret(plain.Reveal());
 }
 
 Secret SaslClient::TakeInitial() {

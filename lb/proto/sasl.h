@@ -13,8 +13,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +47,10 @@ class MechanismSet {
   }
   uint8_t bits_ = 0;
 };
+
+// Those that a SASL exchange can name, in the order in which they are announced.
+inline constexpr std::array<Mechanism, 4> kSaslMechanisms = {
+    Mechanism::kPlain, Mechanism::kLogin, Mechanism::kXoauth2, Mechanism::kOauthBearer};
 
 // "PLAIN", ...; "LOGIN" for IMAP's command and "USER" for POP3's.
 [[nodiscard]] std::string_view Name(Mechanism mechanism);
@@ -125,6 +131,10 @@ class SaslClient {
   };
   // challenge: what the backend sent after its "+", in base64.
   [[nodiscard]] Step Next(base::ByteView challenge);
+  // Everything that the mechanism has to say was said: only now can a success be true.
+  [[nodiscard]] bool has_sent_all() const {
+    return num_sent_ >= (mechanism_ == Mechanism::kLogin ? 2 : 1);
+  }
 
  private:
   [[nodiscard]] base::Secret FirstMessage() const;
@@ -137,6 +147,8 @@ class SaslClient {
 
 // Base64 of secret bytes, its own scratch wiped.
 [[nodiscard]] base::Secret EncodeSecret(base::ByteView bytes);
+// The parts, one behind the other, likewise.
+[[nodiscard]] base::Secret JoinSecret(std::initializer_list<base::ByteView> parts);
 // Is this what a client may say in answer to a passed-on challenge: base64 (may be empty), or "*"?
 [[nodiscard]] bool IsSaslResponse(base::ByteView line);
 
