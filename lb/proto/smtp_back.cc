@@ -1,201 +1,309 @@
-// smtp_back: the ladder.
+// smtp_back: the client role towards one SMTP backend, from connect until mail may begin.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/proto/smtp_back.h"
 
+#include <optional>
 #include <utility>
 
-#include "lb/base/escape.h"
-#include "lb/proto/capability.h"
+#include "lb/proto/proxy_header.h"
 
 namespace postern::proto {
 namespace {
 
-std::string LineOf(base::ByteView command, base::ByteView secret) {
-  std::string line;
-  line.reserve(command.size() + secret.size() + 2);
-  line += command;
-  line += secret;
-  line += "\r\n";
-  return line;
+using base::ByteView;
+using base::FaultKind;
+using base::Phase;
+
+// RFC 4954 4: a command line has at most 512 octets; a longer first message waits for a 334.
+constexpr size_t kMaxAuthLineBytes = 512;
+
+MechanismSet OfferedBy(const SmtpExtensions& extensions) {
+  MechanismSet offered;
+  if (extensions.auth_plain) offered.Add(Mechanism::kPlain);
+  if (extensions.auth_login) offered.Add(Mechanism::kLogin);
+  if (extensions.auth_xoauth2) offered.Add(Mechanism::kXoauth2);
+  if (extensions.auth_oauthbearer) offered.Add(Mechanism::kOauthBearer);
+  return offered;
+}
+
+void AppendLine(std::string& out, ByteView text) {
+  out.append(text).append("\r\n");
 }
 
 }  // namespace
 
-base::Phase SmtpBack::phase() const {
+SmtpBack::SmtpBack(SmtpBackSettings settings)
+    : settings_(std::move(settings)), reader_(settings_.limits) {}
+
+Phase SmtpBack::phase() const {
   switch (state_) {
-    case State::kGreeting: return base::Phase::kGreeting;
-    case State::kEhlo:
-    case State::kEhloInTls:
-    case State::kXclient:
-    case State::kEhloAsClient: return base::Phase::kHello;
+    case State::kConnecting:
+      return Phase::kConnect;
+    case State::kTls:
+    case State::kStartTlsUp:
+      return Phase::kTls;
+    case State::kGreeting:
+      return Phase::kGreeting;
+    case State::kHello:
     case State::kStartTls:
-    case State::kTls: return base::Phase::kTls;
-    case State::kAuth: return base::Phase::kLogin;
+    case State::kHelloInTls:
+    case State::kPeerName:
+    case State::kXclient:
+    case State::kHelloAsClient:
+      return Phase::kHello;
+    case State::kAuth:
+      return Phase::kLogin;
     case State::kReady:
-    case State::kOver: return base::Phase::kCommand;
+      return Phase::kCommand;
+    case State::kFailed:
+      return fault_.phase;
   }
-  return base::Phase::kHello;
+  return Phase::kCommand;
 }
 
-std::string SmtpBack::Ehlo() { return "EHLO " + plan_.hello + "\r\n"; }
-
-SmtpBack::Step SmtpBack::Next(base::ByteView input) {
-  if (state_ == State::kReady || state_ == State::kOver || state_ == State::kTls) return {};
-  const SmtpReply reply = ReadSmtpReply(input, plan_.reply_lines);
-  switch (reply.status) {
-    case SmtpReply::Status::kNeedMore: return {};
-    case SmtpReply::Status::kMalformed:
-      return Fail(base::FaultKind::kProtocol,
-                  "not an SMTP reply: " + base::Printable(input, 80));
-    case SmtpReply::Status::kDone: break;
+SmtpBack::Step SmtpBack::OnConnected(std::string& out) {
+  if (state_ != State::kConnecting) return {};
+  if (WantsProxy()) {
+    const ProxyVersion version =
+        settings_.client_address == LegAddress::kProxyV1 ? ProxyVersion::kV1 : ProxyVersion::kV2;
+    out += settings_.is_probe ? PrintLocalProxyHeader(version)
+                              : PrintProxyHeader(version, settings_.client, settings_.local);
+    has_client_bytes_ = knows_client_ = !settings_.is_probe;
   }
-  Step step = TakeReply(reply);
-  step.consumed = reply.size_bytes;
-  if (step.outcome == Outcome::kStartTls && input.size() > reply.size_bytes)
-    return Fail(base::FaultKind::kProtocol, "bytes behind the reply to STARTTLS");
+  if (settings_.tls == LegTls::kImplicit) {
+    state_ = State::kTls;
+    return {0, Event::kStartTls};
+  }
+  state_ = State::kGreeting;
+  return {};
+}
+
+SmtpBack::Step SmtpBack::OnTls(std::string& out) {
+  reader_.Reset();
+  if (state_ == State::kTls) {
+    state_ = State::kGreeting;
+  } else if (state_ == State::kStartTlsUp) {
+    extensions_ = {};
+    ehlo_lines_.clear();
+    SayHello(WantsXclient() ? State::kHelloInTls : State::kHelloAsClient, out);
+  }
+  return {};
+}
+
+SmtpBack::Step SmtpBack::Next(ByteView input, std::string& out) {
+  if (state_ == State::kReady || state_ == State::kFailed || state_ == State::kConnecting ||
+      state_ == State::kTls || state_ == State::kStartTlsUp)
+    return {};
+  const SmtpReplyReader::Result result = reader_.Next(input);
+  if (result.status == SmtpReplyReader::Status::kNeedBytes) return {};
+  if (result.status == SmtpReplyReader::Status::kBad) {
+    Fail(FaultKind::kProtocol, "what it says is no SMTP reply");
+    return {0, Event::kFailed};
+  }
+  Step step = Take(result.reply, out);
+  step.consumed = result.consumed;
+  if (step.event == Event::kStartTls && result.consumed < input.size()) {
+    Fail(FaultKind::kProtocol, "bytes behind the go-ahead for TLS");
+    step.event = Event::kFailed;
+  }
+  if (state_ == State::kFailed) step.event = Event::kFailed;
   return step;
 }
 
-SmtpBack::Step SmtpBack::TakeReply(const SmtpReply& reply) {
-  // A 421 may stand in for any reply.
-  if (reply.code == 421 && state_ != State::kAuth) return Judge(reply);
+SmtpBack::Step SmtpBack::Take(const SmtpReply& reply, std::string& out) {
   switch (state_) {
     case State::kGreeting:
-      if (reply.klass() != 2) return Judge(reply);
-      state_ = State::kEhlo;
-      is_before_client_ = false;
-      return {0, Outcome::kGoOn, Ehlo()};
-    case State::kEhlo:
-    case State::kEhloInTls:
-    case State::kEhloAsClient:
-      if (reply.klass() != 2) return Judge(reply);
-      capabilities_ = EhloCapabilities(reply.raw);
-      return AfterEhlo();
+      if (reply.code != 220) {
+        Judge(reply);
+      } else if (settings_.tls == LegTls::kStartTls) {
+        SayHello(State::kHello, out);
+      } else {
+        SayHello(WantsXclient() ? State::kHelloInTls : State::kHelloAsClient, out);
+      }
+      return {};
+    case State::kHello:
+    case State::kHelloInTls:
+    case State::kHelloAsClient:
+      return OnHello(reply, out);
     case State::kStartTls:
-      if (reply.klass() != 2) return Judge(reply);
-      state_ = State::kTls;
-      capabilities_.clear();
-      return {0, Outcome::kStartTls, {}};
+      if (reply.code != 220) {
+        Judge(reply);
+        return {};
+      }
+      state_ = State::kStartTlsUp;
+      return {0, Event::kStartTls};
     case State::kXclient:
-      if (reply.klass() == 5) {
-        // "no" to the client whom we named.
-        knows_client_ = true;
-        return Judge(reply);
+      return OnXclient(reply, out);
+    case State::kAuth:
+      return OnAuth(reply, out);
+    case State::kPeerName:  // nothing was asked
+      if (reply.is_goodbye()) {
+        Judge(reply);
+      } else {
+        Fail(FaultKind::kProtocol, "a reply that nobody asked for");
       }
-      if (reply.klass() != 2) return Judge(reply);
-      if (!xclient_left_.empty()) {
-        std::string next = std::move(xclient_left_.front());
-        xclient_left_.erase(xclient_left_.begin());
-        return {0, Outcome::kGoOn, std::move(next)};
-      }
-      knows_client_ = true;
-      state_ = State::kEhloAsClient;
-      return {0, Outcome::kGoOn, Ehlo()};
-    case State::kAuth: return TakeAuthReply(reply);
+      return {};
+    case State::kConnecting:
     case State::kTls:
+    case State::kStartTlsUp:
     case State::kReady:
-    case State::kOver: break;
+    case State::kFailed:
+      break;
   }
-  return Fail(base::FaultKind::kProtocol, "a reply that nobody asked for");
+  return {};
 }
 
-SmtpBack::Step SmtpBack::AfterEhlo() {
-  if (plan_.wants_starttls && !is_in_tls_) {
-    if (!HasCapability(capabilities_, "STARTTLS"))
-      return Fail(base::FaultKind::kProtocol, "STARTTLS is not announced");
+void SmtpBack::SayHello(State state, std::string& out) {
+  state_ = state;
+  const bool is_client = state == State::kHelloAsClient && !settings_.client_name.empty();
+  if (is_client) has_client_bytes_ = true;
+  out.append("EHLO ").append(is_client ? settings_.client_name : settings_.own_name).append("\r\n");
+}
+
+SmtpBack::Step SmtpBack::OnHello(const SmtpReply& reply, std::string& out) {
+  if (reply.code != 250) {
+    Judge(reply);
+    return {};
+  }
+  extensions_ = ParseEhloReply(reply.lines);
+  ehlo_lines_ = reply.lines;
+  if (state_ == State::kHello) {
+    if (!extensions_.starttls) {
+      Fail(FaultKind::kProtocol, "STARTTLS is not announced");
+      return {};
+    }
     state_ = State::kStartTls;
-    return {0, Outcome::kGoOn, "STARTTLS\r\n"};
+    out += "STARTTLS\r\n";
+    return {};
   }
-  if (plan_.xclient && !has_xclient_gone_) {
-    has_xclient_gone_ = true;
-    const std::string* announced = FindCapability(capabilities_, "XCLIENT");
-    if (announced == nullptr)
-      return Fail(base::FaultKind::kProtocol, "XCLIENT is not announced to us");
-    xclient_left_ = XclientCommands(*announced, *plan_.xclient);
-    if (xclient_left_.empty())
-      return Fail(base::FaultKind::kProtocol, "XCLIENT without ADDR is of no use");
-    std::string first = std::move(xclient_left_.front());
-    xclient_left_.erase(xclient_left_.begin());
-    state_ = State::kXclient;
-    return {0, Outcome::kGoOn, std::move(first)};
+  if (state_ == State::kHelloInTls) {
+    if ((extensions_.xclient_attributes & kXclientAddr) == 0) {
+      Fail(FaultKind::kProtocol, "XCLIENT is not announced to us");
+      return {};
+    }
+    state_ = State::kPeerName;
+    return {0, Event::kNeedName};
   }
-  if (plan_.login != nullptr) return StartAuth();
+  return settings_.login != nullptr ? StartAuth(out) : BecomeReady();
+}
+
+SmtpBack::Step SmtpBack::BecomeReady() {
   state_ = State::kReady;
-  return {0, Outcome::kReady, {}};
+  return {0, Event::kReady};
 }
 
-SmtpBack::Step SmtpBack::StartAuth() {
-  const MechanismSet offered = OfferedMechanisms(CapabilityKind::kSmtp, capabilities_);
-  const std::optional<Mechanism> mechanism = ChooseMechanism(*plan_.login, offered);
+SmtpBack::Step SmtpBack::OnPeerName(const base::PeerName& name, std::string& out) {
+  if (state_ != State::kPeerName) return {};
+  XclientFacts facts;
+  facts.client = settings_.client;
+  facts.local = settings_.local;
+  facts.name_kind = name.kind;
+  facts.name = name.name;
+  facts.helo = settings_.client_name;
+  facts.is_esmtp = settings_.is_esmtp;
+  xclient_ = BuildXclient(facts, extensions_.xclient_attributes);
+  state_ = State::kXclient;
+  has_client_bytes_ = true;
+  // The last command holds the address; only the answer to that one speaks of the client.
+  knows_client_ = xclient_.size() == 1;
+  out += xclient_.front();
+  return {};
+}
+
+SmtpBack::Step SmtpBack::OnXclient(const SmtpReply& reply, std::string& out) {
+  if (reply.code != 220 && reply.code != 250) {
+    Judge(reply);
+    return {};
+  }
+  xclient_.erase(xclient_.begin());
+  if (xclient_.empty()) {
+    SayHello(State::kHelloAsClient, out);
+  } else {
+    knows_client_ = xclient_.size() == 1;
+    out += xclient_.front();
+  }
+  return {};
+}
+
+SmtpBack::Step SmtpBack::StartAuth(std::string& out) {
+  const std::optional<Mechanism> mechanism =
+      ChooseMechanism(*settings_.login, OfferedBy(extensions_));
   if (!mechanism) {
-    if (IsToken(plan_.login->mechanism) && !offered.empty()) {
-      state_ = State::kOver;
-      reply_ = "535 5.7.8 Authentication mechanism not available\r\n";
-      return {0, Outcome::kRefused, {}};
-    }
-    return Fail(base::FaultKind::kProtocol, "no AUTH mechanism that fits is announced");
+    Fail(FaultKind::kProtocol, "no login mechanism that fits is announced");
+    fault_.phase = Phase::kLogin;
+    fault_.meaning = SmtpLegFault::Meaning::kRefusal;
+    return {};
   }
-  sasl_.emplace(*mechanism, *plan_.login, plan_.user_for_backend);
   state_ = State::kAuth;
-  const std::string command = "AUTH " + std::string(Name(*mechanism));
-  if (!sasl_->has_initial()) return {0, Outcome::kGoOn, command + "\r\n"};
-  const base::Secret initial = sasl_->TakeInitial();
-  // RFC 4954 4: a line of 512 bytes at most, so a long token waits for the 334.
-  if (command.size() + 3 + initial.size() > 512) {
-    sasl_.emplace(*mechanism, *plan_.login, plan_.user_for_backend);
-    return {0, Outcome::kGoOn, command + "\r\n"};
-  }
-  return {0, Outcome::kGoOn, LineOf(command + " ", initial.Reveal())};
-}
-
-SmtpBack::Step SmtpBack::TakeAuthReply(const SmtpReply& reply) {
-  if (reply.code == 334) {
-    SaslClient::Step next = sasl_->Next(reply.text);
-    switch (next.outcome) {
-      case SaslClient::Outcome::kRespond:
-        return {0, Outcome::kGoOn, LineOf("", next.response.Reveal())};
-      case SaslClient::Outcome::kPassOn:
-        challenge_ = std::string(reply.text);
-        return {0, Outcome::kChallenge, {}};
-      case SaslClient::Outcome::kUnexpected:
-        return Fail(base::FaultKind::kProtocol, "unexpected challenge to AUTH");
+  has_client_bytes_ = true;
+  sasl_ = std::make_unique<SaslClient>(*mechanism, *settings_.login, settings_.login_user);
+  out.append("AUTH ").append(Name(*mechanism));
+  if (sasl_->has_initial()) {
+    const base::Secret initial = sasl_->TakeInitial();
+    if (Name(*mechanism).size() + initial.size() + 8 <= kMaxAuthLineBytes) {
+      out.append(" ").append(initial.Reveal());
+    } else {
+      sasl_ = std::make_unique<SaslClient>(*mechanism, *settings_.login, settings_.login_user);
     }
   }
-  if (reply.klass() == 2) {
-    state_ = State::kReady;
-    return {0, Outcome::kReady, {}};
+  out.append("\r\n");
+  return {};
+}
+
+SmtpBack::Step SmtpBack::OnAuth(const SmtpReply& reply, std::string& out) {
+  if (reply.code == 235) return BecomeReady();
+  if (reply.code == 334) {
+    const SaslClient::Step step = sasl_->Next(reply.FirstText());
+    switch (step.outcome) {
+      case SaslClient::Outcome::kRespond:
+        AppendLine(out, step.response.Reveal());
+        return {};
+      case SaslClient::Outcome::kPassOn:
+        // The exchange has failed; the backend wants a word before it says so (RFC 7628 3.2.3).
+        fault_.challenge = reply.FirstText();
+        AppendLine(out, sasl_->mechanism() == Mechanism::kOauthBearer ? "AQ==" : "");
+        return {};
+      case SaslClient::Outcome::kUnexpected:
+        break;
+    }
+    Fail(FaultKind::kProtocol, "a challenge that does not belong to the mechanism");
+    return {};
   }
-  if (reply.klass() == 4) return Fail(base::FaultKind::kTempfail, std::string(reply.text));
-  reply_ = std::string(reply.raw);
-  state_ = State::kOver;
-  return {0, Outcome::kRefused, {}};
-}
-
-std::string SmtpBack::TlsUp() {
-  is_in_tls_ = true;
-  state_ = State::kEhloInTls;
-  return Ehlo();
-}
-
-std::string SmtpBack::Respond(base::ByteView line) { return LineOf("", line); }
-
-// Not 2xx before a transaction: whose fault is it? 4.7.x and 5xx are said of the client, but not while the backend knows our
-// address alone: then what it says of "the client" is said of us.
-SmtpBack::Step SmtpBack::Judge(const SmtpReply& reply) {
-  const bool is_of_policy = reply.enhanced().substr(0, 4) == "4.7." || reply.klass() == 5;
-  if (is_of_policy && knows_client_) {
-    reply_ = std::string(reply.raw);
-    state_ = State::kOver;
-    return {0, Outcome::kVerdict, {}};
+  if (reply.is_5yz()) {
+    std::string challenge = std::move(fault_.challenge);
+    Fail(FaultKind::kTempfail, "login refused: " + OneLine(reply.lines));
+    fault_.meaning = SmtpLegFault::Meaning::kRefusal;
+    fault_.reply = reply.lines;
+    fault_.challenge = std::move(challenge);
+    return {};
   }
-  return Fail(base::FaultKind::kTempfail,
-              std::to_string(reply.code) + " " + base::Printable(reply.text, 120));
+  Fail(reply.is_4yz() ? FaultKind::kTempfail : FaultKind::kProtocol, OneLine(reply.lines));
+  return {};
 }
 
-SmtpBack::Step SmtpBack::Fail(base::FaultKind kind, std::string why) {
-  fault_ = kind;
-  why_ = std::move(why);
-  return {0, Outcome::kFailed, {}};
+// 4yz: of the server, unless its subject is 7 (policy). 5yz: of the server as well, as it had no
+// reason yet to refuse for good. But once it knows the client, policy and 5yz are its word on the
+// client.
+void SmtpBack::Judge(const SmtpReply& reply) {
+  const bool is_policy = reply.is_4yz() && reply.HasSubject('7');
+  const bool is_verdict = knows_client_ && (is_policy || reply.is_5yz());
+  Fail(reply.is_4yz() || reply.is_5yz() ? FaultKind::kTempfail : FaultKind::kProtocol,
+       OneLine(reply.lines));
+  if (is_verdict) {
+    fault_.meaning = SmtpLegFault::Meaning::kVerdict;
+    fault_.reply = reply.is_goodbye() ? WithCode(reply.lines, 451) : std::string(reply.lines);
+  }
+  if (is_policy) fault_.is_passive = false;
+}
+
+void SmtpBack::Fail(FaultKind kind, std::string why) {
+  if (state_ == State::kFailed) return;
+  fault_ = SmtpLegFault{};
+  fault_.phase = phase();
+  fault_.kind = kind;
+  fault_.is_passive = !has_client_bytes_;
+  fault_.why = std::move(why);
+  state_ = State::kFailed;
 }
 
 }  // namespace postern::proto

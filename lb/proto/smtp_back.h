@@ -1,99 +1,152 @@
-// smtp_back: the client role towards an SMTP backend up to where a transaction may begin.
+// smtp_back: the client role towards one SMTP backend, from connect until mail may begin: greeting,
+// EHLO, [STARTTLS, EHLO,] [XCLIENT, EHLO,] [AUTH].
 //
-// A ladder: greeting, EHLO, [STARTTLS, EHLO,] [XCLIENT, EHLO,] [AUTH]. Used by live sessions and, without a client, by
-// probes: what a check finds good is what sessions will meet.
-// Does not: touch sockets or TLS; never goes on in clear where TLS is wanted; reads nothing of what came before TLS as if it
-// had come inside (RFC 3207 4.2).
-// Limits:   reply_lines; a reply line has kMaxReplyLine bytes.
-// Tests:    test/proto/smtp_back_test.cc
+// Shared by sessions and probes. Does not: open connections, keep time, choose backends. What it
+// wants sent is appended to the caller's buffer.
+// Rules:    RFC 5321 3.2, 4.1.1.1; RFC 3207 (nothing may stand behind the go-ahead; all is
+// forgotten
+//           after it; a backend that does not announce STARTTLS where it is wanted is left alone);
+//           RFC 4954; XCLIENT_README. Our own name is said in clear, the client's name only on the
+//           last EHLO.
+// Owner:    one leg of a SmtpRelay, or one probe.
+// Limits:   SmtpReplyReader::Limits.
+// Tests:    test/proto/smtp_back_test.cc, test/dialogue/smtp/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "lb/base/address.h"
 #include "lb/base/bytes.h"
 #include "lb/base/end_cause.h"
+#include "lb/base/peer_name.h"
 #include "lb/base/secret.h"
 #include "lb/proto/sasl.h"
-#include "lb/proto/smtp_grammar.h"
+#include "lb/proto/smtp_extensions.h"
+#include "lb/proto/smtp_reply.h"
 #include "lb/proto/xclient.h"
 
 namespace postern::proto {
 
-struct SmtpBackPlan {
-  std::string hello;                       // said in EHLO: the client's own name, or ours for a probe
-  bool wants_starttls = false;
-  std::optional<XclientFacts> xclient;     // set: hand on the client
-  const LoginRequest* login = nullptr;     // lives longer; null: no AUTH
-  std::string user_for_backend;            // with login
-  size_t reply_lines = 128;
+enum class LegTls : uint8_t { kNone, kStartTls, kImplicit };
+enum class LegAddress : uint8_t { kNone, kProxyV1, kProxyV2, kXclient };
+
+struct SmtpBackSettings {
+  LegTls tls = LegTls::kNone;
+  LegAddress client_address = LegAddress::kNone;
+  std::string own_name;     // in EHLO as long as the client is not known there
+  std::string client_name;  // its EHLO name; empty: none, our own is said (a probe)
+  bool is_esmtp = true;     // the client said EHLO, not HELO
+  bool is_probe = false;    // PROXY header for a connection of our own; no XCLIENT
+  base::SocketAddress client;
+  base::SocketAddress local;
+  const LoginRequest* login = nullptr;  // to log in with; must outlive the ladder
+  std::string login_user;               // the name the backend is told
+  SmtpReplyReader::Limits limits;
+};
+
+// Why a leg cannot be used, and what follows from it.
+struct SmtpLegFault {
+  enum class Meaning : uint8_t {
+    kFault,    // of the backend: another one may do better
+    kVerdict,  // the backend's word on this client: said to the client
+    kRefusal,  // the login is not accepted
+  };
+  Meaning meaning = Meaning::kFault;
+  base::Phase phase = base::Phase::kConnect;
+  base::FaultKind kind = base::FaultKind::kProtocol;
+  // No byte that a client chose had been sent: the endpoint itself is at fault.
+  bool is_passive = false;
+  std::string why;        // for the log
+  std::string reply;      // the backend's lines, of kVerdict and kRefusal (may be empty there)
+  std::string challenge;  // kRefusal of a token mechanism: its failure challenge, in base64
 };
 
 class SmtpBack {
  public:
-  enum class Outcome : uint8_t {
-    kGoOn,       // wants the next reply
-    kStartTls,   // all of the input is consumed; start TLS, then call TlsUp
-    kChallenge,  // challenge() is to be answered by Respond (token mechanisms alone)
-    kReady,      // a transaction may begin
-    kRefused,    // the login was wrong: reply() says how
-    kVerdict,    // the backend refuses the client, not the work: reply() is to be said to the client
-    kFailed,     // fault(), phase(), why()
+  enum class Event : uint8_t {
+    kWait,      // for bytes, or for what was asked last
+    kStartTls,  // send what is there, then start the handshake; call OnTls
+    kNeedName,  // the client's name is needed: call OnPeerName
+    kReady,     // mail may begin
+    kFailed,    // fault() says why
   };
   struct Step {
     size_t consumed = 0;
-    Outcome outcome = Outcome::kGoOn;
-    std::string send;  // to the backend; may hold credentials: wipe it when it is sent
+    Event event = Event::kWait;
   };
 
-  explicit SmtpBack(SmtpBackPlan plan) : plan_(std::move(plan)) {}
+  explicit SmtpBack(SmtpBackSettings settings);
 
-  // At most one reply is taken. Call again while something was consumed and the outcome is kGoOn.
-  [[nodiscard]] Step Next(base::ByteView input);
-  // TLS is up: what was learned in clear is forgotten, EHLO goes out again.
-  [[nodiscard]] std::string TlsUp();
-  // The client's base64 answer to a challenge, or "*".
-  [[nodiscard]] std::string Respond(base::ByteView line);
+  // TCP is up.
+  Step OnConnected(std::string& out);
+  // A handshake is done.
+  Step OnTls(std::string& out);
+  // Answers kNeedName; kTempUnavailable if it is not known in time.
+  Step OnPeerName(const base::PeerName& name, std::string& out);
+  // One reply at most; call again as long as something is consumed and the event is kWait.
+  Step Next(base::ByteView input, std::string& out);
+  // The connection ended or a deadline passed.
+  void Fail(base::FaultKind kind, std::string why);
 
   [[nodiscard]] base::Phase phase() const;
-  [[nodiscard]] base::FaultKind fault() const { return fault_; }
-  [[nodiscard]] const std::string& why() const { return why_; }
-  [[nodiscard]] const std::string& reply() const { return reply_; }  // raw, with line ends
-  [[nodiscard]] const std::string& challenge() const { return challenge_; }
-  // Of the last EHLO.
-  [[nodiscard]] const std::vector<std::string>& capabilities() const { return capabilities_; }
-  // Everything so far was before any byte that the client chose.
-  [[nodiscard]] bool is_before_client() const { return is_before_client_; }
-  // The backend knows the client's address by now.
+  [[nodiscard]] bool is_ready() const { return state_ == State::kReady; }
+  [[nodiscard]] bool is_authenticating() const { return state_ == State::kAuth; }
+  // Has the backend been told who the client is?
   [[nodiscard]] bool knows_client() const { return knows_client_; }
+  [[nodiscard]] const SmtpLegFault& fault() const { return fault_; }
+  [[nodiscard]] const SmtpExtensions& extensions() const { return extensions_; }
+  // The last reply to EHLO, as it came.
+  [[nodiscard]] base::ByteView ehlo_lines() const { return ehlo_lines_; }
 
  private:
   enum class State : uint8_t {
-    kGreeting, kEhlo, kStartTls, kTls, kEhloInTls, kXclient, kEhloAsClient, kAuth, kReady, kOver
+    kConnecting,
+    kTls,  // implicit
+    kGreeting,
+    kHello,  // our own name, before STARTTLS or XCLIENT
+    kStartTls,
+    kStartTlsUp,  // the handshake behind the go-ahead
+    kHelloInTls,  // our own name again, XCLIENT follows
+    kPeerName,
+    kXclient,
+    kHelloAsClient,  // the client's name: what counts
+    kAuth,
+    kReady,
+    kFailed,
   };
-  [[nodiscard]] Step TakeReply(const SmtpReply& reply);
-  [[nodiscard]] Step AfterEhlo();
-  [[nodiscard]] Step StartAuth();
-  [[nodiscard]] Step TakeAuthReply(const SmtpReply& reply);
-  [[nodiscard]] Step Fail(base::FaultKind kind, std::string why);
-  [[nodiscard]] Step Judge(const SmtpReply& reply);
-  [[nodiscard]] std::string Ehlo();
 
-  SmtpBackPlan plan_;
-  State state_ = State::kGreeting;
-  std::vector<std::string> capabilities_;
-  std::vector<std::string> xclient_left_;
-  std::optional<SaslClient> sasl_;
-  base::FaultKind fault_ = base::FaultKind::kProtocol;
-  std::string why_, reply_, challenge_;
-  bool is_before_client_ = true;
+  Step Take(const SmtpReply& reply, std::string& out);
+  Step OnHello(const SmtpReply& reply, std::string& out);
+  Step BecomeReady();
+  Step OnXclient(const SmtpReply& reply, std::string& out);
+  Step StartAuth(std::string& out);
+  Step OnAuth(const SmtpReply& reply, std::string& out);
+  void SayHello(State state, std::string& out);
+  [[nodiscard]] bool WantsXclient() const {
+    return settings_.client_address == LegAddress::kXclient && !settings_.is_probe;
+  }
+  [[nodiscard]] bool WantsProxy() const {
+    return settings_.client_address == LegAddress::kProxyV1 ||
+           settings_.client_address == LegAddress::kProxyV2;
+  }
+  // A reply that is not the one wanted: verdict or fault.
+  void Judge(const SmtpReply& reply);
+
+  SmtpBackSettings settings_;
+  State state_ = State::kConnecting;
+  SmtpReplyReader reader_;
+  SmtpExtensions extensions_;
+  std::string ehlo_lines_;
+  std::vector<std::string> xclient_;  // commands still to be sent, the first is out
+  std::unique_ptr<SaslClient> sasl_;
+  SmtpLegFault fault_;
   bool knows_client_ = false;
-  bool is_in_tls_ = false;
-  bool has_xclient_gone_ = false;
+  bool has_client_bytes_ = false;  // something that a client chose was sent
 };
 
 }  // namespace postern::proto

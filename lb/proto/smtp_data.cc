@@ -114,8 +114,10 @@ SmtpDataScanner::Step SmtpDataScanner::Next(ByteView input) {
       }
       return ScanText(input);
     case State::kLineStart:
-    case State::kInLine: return ScanText(input);
-    case State::kMakeEnd: break;
+    case State::kInLine:
+      return ScanText(input);
+    case State::kMakeEnd:
+      break;
   }
   return {};
 }

@@ -67,11 +67,10 @@ enum class SmtpBody : uint8_t { kNone, k7Bit, k8BitMime };
 struct SmtpPath {
   enum class Error : uint8_t {
     kNone,
-    kSyntax,             // 501 5.5.4
-    kBadAddress,         // 501 5.1.3 or 5.1.7
-    kUnknownParameter,   // 555 5.5.4
-    kParameterSyntax,    // 501 5.5.4
-    kTooLarge,           // SIZE beyond 63 bits
+    kSyntax,            // 501 5.5.4
+    kBadAddress,        // 501 5.1.3 or 5.1.7
+    kUnknownParameter,  // 555 5.5.4
+    kParameterSyntax,   // 501 5.5.4
   };
   Error error = Error::kNone;
   base::ByteView address;  // without brackets and source route; empty: <>

@@ -26,30 +26,19 @@ void SmtpReplies::Answer(Ticket ticket, base::ByteView lines) {
   for (Entry& entry : entries_) {
     if (!entry.is_pending || entry.ticket != ticket) continue;
     entry.is_pending = false;
+    entry.lines = lines;
     --num_pending_;
-    if (&entry == &entries_.front()) {
-      output_.append(lines);
-      entries_.pop_front();
-      Release();
-    } else {
-      entry.lines = lines;
-    }
+    Release();
     return;
   }
   POSTERN_DCHECK(false);  // answered twice
 }
 
-void SmtpReplies::SayBefore(Ticket ticket, base::ByteView lines) {
-  POSTERN_DCHECK(!entries_.empty() && entries_.front().ticket == ticket);
-  (void)ticket;
-  output_.append(lines);
-}
-
 void SmtpReplies::Release() {
-  while (!entries_.empty() && !entries_.front().is_pending) {
-    output_.append(entries_.front().lines);
-    entries_.pop_front();
-  }
+  size_t count = 0;
+  for (; count < entries_.size() && !entries_[count].is_pending; ++count)
+    output_.append(entries_[count].lines);
+  if (count > 0) entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(count));
 }
 
 void SmtpReplies::ClearOutput() {

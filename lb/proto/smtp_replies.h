@@ -13,8 +13,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <string>
+#include <vector>
 
 #include "lb/base/bytes.h"
 
@@ -32,9 +32,8 @@ class SmtpReplies {
   [[nodiscard]] Ticket Expect();
   // The answer to it, once.
   void Answer(Ticket ticket, base::ByteView lines);
-  // An intermediate reply to a command that waits (334, 354 is not one): only when nothing waits
-  // before it.
-  void SayBefore(Ticket ticket, base::ByteView lines);
+  // An intermediate reply (334): part of a command's answer; nothing may wait before it.
+  void SayPart(base::ByteView lines) { output_.append(lines); }
 
   [[nodiscard]] bool has_pending() const { return num_pending_ > 0; }
   [[nodiscard]] bool is_full() const { return entries_.size() >= kMaxPending; }
@@ -43,7 +42,8 @@ class SmtpReplies {
     return has_pending() ? base::ByteView() : base::ByteView(output_);
   }
   void ClearOutput();
-  // The end of a session: what waits will not be answered; what is ready goes out, and then this.
+  // The end of a session: what waits will not be answered; what is ready before it goes out, and
+  // then this.
   void Finish(base::ByteView last);
   // Replies given and expected so far, for tests.
   [[nodiscard]] uint64_t num_commands() const { return num_said_ + next_ticket_; }
@@ -57,7 +57,7 @@ class SmtpReplies {
   void Release();
 
   std::string output_;          // answered, and nothing before it waits
-  std::deque<Entry> entries_;   // from the first that waits on
+  std::vector<Entry> entries_;  // from the first that waits on
   size_t num_pending_ = 0;
   uint64_t next_ticket_ = 0;
   uint64_t num_said_ = 0;

@@ -64,8 +64,8 @@ SmtpReplyReader::Result SmtpReplyReader::Next(ByteView input) {
   while (true) {
     const ByteView rest = input.substr(scanned_);
     const void* found =
-        std::memchr(rest.data(), '\n', rest.size() < limits_.max_line_bytes ? rest.size()
-                                                                          : limits_.max_line_bytes);
+        std::memchr(rest.data(), '\n',
+                    rest.size() < limits_.max_line_bytes ? rest.size() : limits_.max_line_bytes);
     if (found == nullptr) {
       if (rest.size() >= limits_.max_line_bytes) return bad();
       return {};

@@ -1,0 +1,398 @@
+// smtp_leg: the one backend that a session is on: chosen, climbed up to, listened to, left.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "lb/proto/smtp_relay.h"
+
+namespace postern::proto {
+
+using base::ByteView;
+using base::FaultKind;
+using base::MonoTime;
+using base::Phase;
+
+namespace {
+// How long a transaction waits for the client's name (XCLIENT); it is looked up since accept.
+constexpr base::Duration kNameWait = std::chrono::seconds(1);
+}  // namespace
+
+// --- choosing ---------------------------------------------------------------------------------
+
+// The idle leg where it may serve, else another connection.
+void SmtpRelay::ChooseLeg(bool is_idle_leg_good) {
+  const bool is_good = is_idle_leg_good && leg_.state == Leg::State::kReady && leg_.is_idle &&
+                       leg_.hello == hello_ && CoversTransaction(leg_.extensions);
+  if (is_good) return ReuseLeg();
+  CloseLeg(DropLeg::How::kGently);
+  OpenAnother();
+}
+
+void SmtpRelay::ReuseLeg() {
+  leg_.is_idle = false;
+  leg_.is_reused = true;
+  leg_.next_recipient = 0;
+  leg_.is_mail_sent = leg_.is_mail_refused = false;
+  ++leg_.num_transactions;
+  reports_.OnLegBusy(leg_.id);
+  PumpEnvelope();
+}
+
+void SmtpRelay::OpenAnother() {
+  POSTERN_DCHECK(leg_.id == 0);
+  leg_.id = ++last_leg_;
+  leg_.state = Leg::State::kPicking;
+  actions_.emplace_back(OpenLeg{leg_.id});
+}
+
+void SmtpRelay::OnNobody(LegId leg, MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id) return;
+  leg_ = {};
+  if (work_ == Work::kLogin) {
+    FailLogin(Line(SmtpText::kAuthTempFail));
+  } else {
+    GiveUp(Line(SmtpText::kNobodyThere));
+  }
+  FinishCall();
+}
+
+void SmtpRelay::OnLegPicked(LegId leg, const SmtpLegFacts& facts, MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id) return;
+  SmtpBackSettings settings;
+  settings.tls = facts.tls;
+  settings.client_address = facts.client_address;
+  settings.own_name = settings_.hostname;
+  settings.client_name = hello_;
+  settings.is_esmtp = is_esmtp_;
+  settings.client = client_.address;
+  settings.local = client_.local;
+  settings.limits = {settings_.limits.reply_lines, settings_.limits.line};
+  if (login_ != nullptr) {
+    settings.login = login_.get();
+    settings.login_user = facts.login_user;
+  }
+  leg_.state = Leg::State::kLadder;
+  leg_.facts = facts;
+  leg_.facts.login_user = {};
+  leg_.hello = hello_;
+  leg_.reader = SmtpReplyReader(settings.limits);
+  leg_.ladder = std::make_unique<SmtpBack>(std::move(settings));
+  leg_.phase = Phase::kConnect;
+  leg_.phase_began = now_;
+  leg_.deadline = now_ + settings_.timeouts.connect;
+  FinishCall();
+}
+
+// --- the ladder -------------------------------------------------------------------------------
+
+void SmtpRelay::OnLegConnected(LegId leg, MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id || leg_.state != Leg::State::kLadder) return;
+  leg_.deadline = now_ + settings_.timeouts.greeting;
+  RunLadder(leg_.ladder->OnConnected(back_output_));
+  FinishCall();
+}
+
+void SmtpRelay::OnLegTls(LegId leg, MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id || leg_.state != Leg::State::kLadder) return;
+  RunLadder(leg_.ladder->OnTls(back_output_));
+  FinishCall();
+}
+
+void SmtpRelay::RunLadder(SmtpBack::Step step) {
+  NotePhase(leg_.ladder->phase());
+  if (leg_.ladder->is_authenticating()) has_secret_output_ = true;
+  switch (step.event) {
+    case SmtpBack::Event::kWait:
+      break;
+    case SmtpBack::Event::kStartTls:
+      actions_.emplace_back(StartTlsOn{base::Side::kBack, leg_.id});
+      break;
+    case SmtpBack::Event::kNeedName:
+      if (peer_name_) return RunLadder(leg_.ladder->OnPeerName(*peer_name_, back_output_));
+      leg_.name_wanted = now_;
+      leg_.name_deadline = now_ + kNameWait;
+      break;
+    case SmtpBack::Event::kReady:
+      return OnLadderReady();
+    case SmtpBack::Event::kFailed:
+      return OnLegFault(leg_.ladder->fault());
+  }
+}
+
+void SmtpRelay::NotePhase(Phase next) {
+  if (next == leg_.phase) return;
+  const base::Duration took = now_ - leg_.phase_began;
+  double& sum = phases_ms_[static_cast<size_t>(leg_.phase)];
+  sum = std::max(sum, 0.0) + base::Seconds(took) * 1000;
+  reports_.OnPhase(leg_.id, leg_.phase, took);
+  leg_.phase = next;
+  leg_.phase_began = now_;
+  if (next == Phase::kLogin) leg_.deadline = now_ + settings_.timeouts.auth;
+}
+
+void SmtpRelay::OnLadderReady() {
+  leg_.extensions = leg_.ladder->extensions();
+  leg_.knows_client = leg_.ladder->knows_client();
+  reports_.OnLegReady(leg_.id, leg_.ladder->ehlo_lines());
+  leg_.ladder.reset();
+  leg_.state = Leg::State::kReady;
+  leg_.deadline = kNever;
+  if (work_ == Work::kLogin) {
+    LoginOk();
+    LetGoOfLeg();
+  } else {
+    leg_.num_transactions = 1;
+    PumpEnvelope();
+  }
+}
+
+// Has the backend all that this message uses?
+bool SmtpRelay::CoversTransaction(const SmtpExtensions& extensions) const {
+  if (mail_.body == SmtpBody::k8BitMime && !extensions.eight_bit_mime) return false;
+  if (mail_.is_utf8 && !extensions.smtp_utf8) return false;
+  return !mail_.uses_dsn || extensions.dsn;
+}
+
+// --- replies ----------------------------------------------------------------------------------
+
+size_t SmtpRelay::OnBack(LegId leg, ByteView input, MonoTime now) {
+  now_ = now;
+  size_t consumed = 0;
+  while (!is_over() && leg == leg_.id) {
+    const ByteView rest = input.substr(consumed);
+    if (leg_.state == Leg::State::kLadder) {
+      const SmtpBack::Step step = leg_.ladder->Next(rest, back_output_);
+      consumed += step.consumed;
+      if (step.consumed == 0 && step.event == SmtpBack::Event::kWait) break;
+      RunLadder(step);
+      continue;
+    }
+    if (leg_.state != Leg::State::kReady) break;
+    const SmtpReplyReader::Result result = leg_.reader.Next(rest);
+    if (result.status == SmtpReplyReader::Status::kNeedBytes) break;
+    if (result.status == SmtpReplyReader::Status::kBad) {
+      OnLegFault(FaultNow(FaultKind::kProtocol, "what it says is no SMTP reply"));
+      break;
+    }
+    consumed += result.consumed;
+    TakeReply(result.reply);
+  }
+  FinishCall();
+  return consumed;
+}
+
+void SmtpRelay::TakeReply(const SmtpReply& reply) {
+  if (leg_.expected.empty()) {
+    if (leg_.is_idle) return CloseLeg(DropLeg::How::kAtOnce);  // its goodbye
+    if (leg_.is_data_open) return OnEarlyReply(reply);
+    return OnLegFault(FaultNow(FaultKind::kProtocol, "a reply that nobody asked for"));
+  }
+  const Expected expected = leg_.expected.front();
+  if (reply.is_goodbye() && expected.what != Expect::kEnd) {
+    if (leg_.is_idle) return CloseLeg(DropLeg::How::kAtOnce);
+    // A word on the client is said to the client, if the backend knows who that is.
+    if (leg_.knows_client && reply.HasSubject('7') && expected.transaction == mail_.number) {
+      const std::string verdict = WithCode(reply.lines, 451);
+      CloseLeg(DropLeg::How::kAtOnce);
+      return GiveUp(verdict);
+    }
+    return OnLegFault(FaultNow(FaultKind::kTempfail, OneLine(reply.lines)));
+  }
+  leg_.expected.erase(leg_.expected.begin());
+  ArmLeg();
+  if (expected.what == Expect::kRset) {
+    if (reply.code != 250)
+      OnLegFault(FaultNow(FaultKind::kProtocol, "RSET: " + OneLine(reply.lines)));
+  } else if (expected.transaction != mail_.number) {
+    return;  // of a transaction that was given up
+  } else {
+    const base::Duration took = now_ - expected.sent;
+    switch (expected.what) {
+      case Expect::kMail:
+        OnMailReply(reply, took);
+        break;
+      case Expect::kRcpt:
+        OnRcptReply(reply, expected);
+        break;
+      case Expect::kData:
+        OnDataReply(reply, took);
+        break;
+      case Expect::kEnd:
+        return OnEndReply(reply, took);
+      case Expect::kRset:
+        break;
+    }
+  }
+  if (leg_.state == Leg::State::kReady) PumpEnvelope();
+}
+
+// --- deadlines --------------------------------------------------------------------------------
+
+void SmtpRelay::ArmLeg() {
+  const SmtpTimeouts& timeouts = settings_.timeouts;
+  if (leg_.expected.empty()) {
+    leg_.deadline = leg_.is_idle ? now_ + timeouts.leg_idle : kNever;
+    return;
+  }
+  switch (leg_.expected.front().what) {
+    case Expect::kRset:
+    case Expect::kMail:
+    case Expect::kRcpt:
+      leg_.deadline = now_ + timeouts.reply;
+      break;
+    case Expect::kData:
+      leg_.deadline = now_ + timeouts.data_start;
+      break;
+    case Expect::kEnd:
+      leg_.deadline = now_ + timeouts.data_done;
+      break;
+  }
+}
+
+void SmtpRelay::OnLegDeadline() {
+  leg_.deadline = kNever;
+  if (leg_.is_idle) return CloseLeg(DropLeg::How::kGently);
+  OnLegFault(FaultNow(FaultKind::kTimeout, "no answer in time"));
+}
+
+void SmtpRelay::OnLegUnsent(LegId leg, size_t unsent_bytes, MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id || !leg_.is_data_open) return;
+  const size_t before = leg_.unsent_bytes;
+  leg_.unsent_bytes = unsent_bytes;
+  if (mail_.stage != Stage::kText && mail_.stage != Stage::kEnding) return;
+  if (unsent_bytes > 0) {
+    if (leg_.deadline == kNever || unsent_bytes < before)
+      leg_.deadline = now_ + settings_.timeouts.data_block;
+  } else {
+    leg_.deadline = kNever;
+    if (mail_.stage == Stage::kEnding) HandOver();
+  }
+  FinishCall();
+}
+
+// --- ends -------------------------------------------------------------------------------------
+
+SmtpLegFault SmtpRelay::FaultNow(FaultKind kind, std::string why) const {
+  if (leg_.state == Leg::State::kLadder) {
+    leg_.ladder->Fail(kind, std::move(why));
+    return leg_.ladder->fault();
+  }
+  SmtpLegFault fault;
+  fault.kind = kind;
+  fault.why = std::move(why);
+  fault.phase = leg_.is_data_open ? Phase::kData : Phase::kMail;
+  if (!leg_.expected.empty()) {
+    switch (leg_.expected.front().what) {
+      case Expect::kRset:
+      case Expect::kMail:
+        fault.phase = Phase::kMail;
+        break;
+      case Expect::kRcpt:
+        fault.phase = Phase::kRcpt;
+        break;
+      case Expect::kData:
+        fault.phase = Phase::kData;
+        break;
+      case Expect::kEnd:
+        fault.phase = Phase::kDataReply;
+        break;
+    }
+  }
+  return fault;
+}
+
+void SmtpRelay::OnLegEnd(LegId leg, FaultKind kind, std::string why, MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id || is_over()) return;
+  if (leg_.is_idle) {
+    CloseLeg(DropLeg::How::kAtOnce);
+  } else {
+    OnLegFault(FaultNow(kind, std::move(why)));
+  }
+  FinishCall();
+}
+
+void SmtpRelay::OnLegFault(SmtpLegFault fault) {
+  const EndpointRef endpoint = leg_.facts.endpoint;
+  // One that served before and has died since says nothing about its backend: it is replaced.
+  const bool was_stale = leg_.is_reused && fault.meaning == SmtpLegFault::Meaning::kFault;
+  const bool was_envelope_sent = leg_.is_mail_sent;
+  const bool is_login_refused =
+      fault.meaning == SmtpLegFault::Meaning::kRefusal && work_ == Work::kLogin;
+  if (!was_stale && !is_login_refused) reports_.OnLegFault(leg_.id, fault);
+  CloseLeg(fault.kind == FaultKind::kTempfail ? DropLeg::How::kGently : DropLeg::How::kAtOnce);
+  switch (work_) {
+    case Work::kNone:
+      break;
+    case Work::kLogin:
+      OnLoginFault(std::move(fault), endpoint);
+      break;
+    case Work::kTransaction:
+      MoveTransaction(fault, was_stale ? nullptr : endpoint, was_envelope_sent);
+      break;
+  }
+}
+
+// endpoint: not to be tried again; null: the leg was stale, and its move does not count.
+void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
+                                bool was_envelope_sent) {
+  if (mail_.stage == Stage::kHandedOver) {
+    return EndText(Line(SmtpText::kBackendLost),
+                   {base::SessionResult::kBackendLost, base::Side::kBack, fault.phase, fault.why});
+  }
+  if (mail_.num_waiting == 0 && (mail_.num_accepted == 0 || mail_.is_broken))
+    return SettleVerdicts();  // nobody is left to be moved
+  if (fault.meaning == SmtpLegFault::Meaning::kVerdict) return GiveUp(fault.reply);
+  const bool has_text = mail_.stage == Stage::kText || mail_.stage == Stage::kEnding;
+  if (has_text && journal_.has_overflowed()) return GiveUp(Line(SmtpText::kBackendLost));
+  if (endpoint != nullptr) {
+    tried_.push_back(endpoint);
+    if (was_envelope_sent) {
+      if (mail_.moves == settings_.retries) return GiveUp(Line(SmtpText::kNobodyThere));
+      ++mail_.moves;
+      reports_.OnMoved(SmtpReports::Moved::kAfterEnvelope, fault.kind);
+    } else {
+      // Nothing of the message is in danger of going round, but the client's patience has an end.
+      if (now_ - search_began_ > settings_.timeouts.reply)
+        return GiveUp(Line(SmtpText::kNobodyThere));
+      reports_.OnMoved(SmtpReports::Moved::kBeforeEnvelope, fault.kind);
+    }
+  }
+  for (Recipient& recipient : mail_.recipients)
+    if (recipient.state != Recipient::State::kRefused) recipient.state = Recipient::State::kNew;
+  if (has_text) wait_ = mail_.stage == Stage::kText ? Wait::kLeg : Wait::kDataEnd;
+  OpenAnother();
+}
+
+void SmtpRelay::CloseLeg(DropLeg::How how) {
+  if (leg_.id == 0) return;
+  const bool may_say_quit = !leg_.is_data_open && !leg_.is_data_sent &&
+                            (leg_.state == Leg::State::kReady ||
+                             (leg_.state == Leg::State::kLadder && leg_.phase != Phase::kConnect &&
+                              leg_.phase != Phase::kTls));
+  if (!may_say_quit && mail_.stage != Stage::kHandedOver) how = DropLeg::How::kAtOnce;
+  if (how == DropLeg::How::kGently) back_output_ += "QUIT\r\n";
+  actions_.emplace_back(DropLeg{leg_.id, how});
+  leg_ = {};
+}
+
+// The work on it is done: it waits for the same client's next transaction, if it can serve one.
+void SmtpRelay::LetGoOfLeg() {
+  if (leg_.id == 0) return;
+  const bool can_serve = leg_.state == Leg::State::kReady && !leg_.is_data_open &&
+                         !leg_.is_data_sent && leg_.num_transactions < settings_.leg_transactions &&
+                         settings_.timeouts.leg_idle > base::Duration::zero();
+  if (!can_serve) return CloseLeg(DropLeg::How::kGently);
+  if (leg_.is_mail_sent) leg_.is_dirty = true;
+  leg_.is_idle = true;
+  leg_.is_reused = false;
+  reports_.OnLegIdle(leg_.id);
+  ArmLeg();
+}
+
+}  // namespace postern::proto

@@ -1,0 +1,132 @@
+// smtp_message: the text: read, passed on, kept for a move, ended, handed over.
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "lb/proto/smtp_relay.h"
+
+namespace postern::proto {
+
+using base::ByteView;
+using base::FaultKind;
+using base::Phase;
+
+namespace {
+// The data timeout is renewed by this much of message.
+constexpr uint64_t kClockBytes = 4096;
+}  // namespace
+
+size_t SmtpRelay::ReadText(ByteView input) {
+  made_text_.clear();
+  ByteView text;  // of this read: one slice, or made_text_
+  size_t consumed = 0;
+  bool is_end = false;
+  while (!is_end) {
+    const SmtpDataScanner::Step step = scanner_.Next(input.substr(consumed));
+    consumed += step.consumed;
+    is_end = step.is_end;
+    if (step.consumed == 0 && step.piece.empty()) break;
+    if (step.piece.empty() || mail_.stage == Stage::kDiscarded) continue;
+    if (text.empty()) {
+      text = step.piece;
+      continue;
+    }
+    if (made_text_.empty()) made_text_ = text;
+    made_text_ += step.piece;
+    text = made_text_;
+  }
+  clock_bytes_ += consumed;
+  if (clock_bytes_ >= kClockBytes) must_restart_clock_ = true;
+
+  if (mail_.stage == Stage::kText) {
+    if (scanner_.has_bare_newline() && !mail_.has_counted_newline) {
+      mail_.has_counted_newline = true;
+      reports_.OnBareNewline();
+    }
+    if (scanner_.has_bare_newline() && settings_.bare_newline == SmtpBareNewline::kReject) {
+      Discard(Line(SmtpText::kBareNewline));
+    } else if (text.size() > settings_.limits.message - mail_.text_bytes) {
+      Discard(Line(SmtpText::kMessageTooLarge));
+    } else if (!text.empty()) {
+      TakeText(text);
+    }
+  }
+  if (is_end) OnEndOfText();
+  return consumed;
+}
+
+void SmtpRelay::TakeText(ByteView text) {
+  mail_.text_bytes += text.size();
+  journal_.Append(text);
+  actions_.emplace_back(ToBack{text});
+}
+
+void SmtpRelay::OnEndOfText() {
+  front_ = Front::kCommand;
+  ++num_commands_;
+  if (mail_.stage == Stage::kDiscarded) {
+    const std::string reply = std::move(mail_.discard_reply);
+    return EndText(reply, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
+  }
+  mail_.stage = Stage::kEnding;
+  wait_ = Wait::kDataEnd;  // OnLegUnsent hands over when the socket has taken everything
+}
+
+void SmtpRelay::HandOver() {
+  // From here on the outcome is the backend's: nothing is replayed any more.
+  mail_.stage = Stage::kHandedOver;
+  journal_.Clear();
+  back_output_ += ".\r\n";
+  leg_.expected.push_back({Expect::kEnd, mail_.number, 0, now_});
+  ArmLeg();
+}
+
+// The text will not be delivered; it is read to its end, and then answered with this.
+void SmtpRelay::Discard(ByteView reply) {
+  std::string line(reply);
+  CloseLeg(DropLeg::How::kAtOnce);
+  journal_.Clear();
+  if (mail_.stage == Stage::kEnding) {
+    return EndText(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
+  }
+  mail_.stage = Stage::kDiscarded;
+  mail_.discard_reply = std::move(line);
+  wait_ = Wait::kNothing;
+}
+
+// The next backend has said 354: it gets what the last one got.
+void SmtpRelay::Replay() {
+  for (size_t i = 0; i < journal_.num_blocks(); ++i)
+    actions_.emplace_back(ToBack{journal_.Block(i)});
+  wait_ = mail_.stage == Stage::kText ? Wait::kNothing : Wait::kDataEnd;
+}
+
+// It speaks before the text has ended.
+void SmtpRelay::OnEarlyReply(const SmtpReply& reply) {
+  const bool is_policy = reply.HasSubject('7') && leg_.knows_client;
+  if (reply.is_5yz() || (reply.is_4yz() && (!reply.is_goodbye() || is_policy)))
+    return Discard(reply.is_goodbye() ? WithCode(reply.lines, 451) : std::string(reply.lines));
+  OnLegFault(FaultNow(reply.is_goodbye() ? FaultKind::kTempfail : FaultKind::kProtocol,
+                      "within the text: " + OneLine(reply.lines)));
+}
+
+void SmtpRelay::OnEndReply(const SmtpReply& reply, base::Duration took) {
+  if (!reply.is_ok() && !reply.is_4yz() && !reply.is_5yz()) {
+    SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "final dot: " + OneLine(reply.lines));
+    fault.phase = Phase::kDataReply;
+    return OnLegFault(std::move(fault));
+  }
+  phases_ms_[static_cast<size_t>(Phase::kDataReply)] = base::Seconds(took) * 1000;
+  reports_.OnPhase(leg_.id, Phase::kDataReply, took);
+  leg_.is_data_open = leg_.is_mail_sent = false;
+  std::string line = reply.is_goodbye() ? WithCode(reply.lines, 451) : std::string(reply.lines);
+  if (reply.is_goodbye()) CloseLeg(DropLeg::How::kAtOnce);
+  EndText(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kDataReply, ""});
+}
+
+void SmtpRelay::EndText(ByteView reply, base::EndCause cause) {
+  Say(reply);
+  wait_ = Wait::kNothing;
+  EndTransaction(reply, std::move(cause));
+}
+
+}  // namespace postern::proto

@@ -1,0 +1,525 @@
+// smtp_relay: one SMTP session, both legs: the client's dialogue, the transaction with its journal,
+// and the one backend it is on.
+//
+// Does not: touch sockets, TLS, routes, clocks or logs. Bytes, answers and the time come in;
+// actions and two buffers of bytes to write go out.
+// Rules:    RFC 5321 4.1-4.3; RFC 2920; RFC 3207 4.2 (forget everything on STARTTLS); RFC 4954 4;
+//           only a backend's 25z to the final dot becomes one; after hand-over nothing is replayed.
+// Owner:    one SmtpSession, or a probe of the whole.   Thread: that session's worker; no locks.
+// Limits:   SmtpLimits; memory is bounded by them.
+// Why so:   MAIL is answered before the backend is known, replies of a pipelined group come from
+//           both sides, a transaction moves between backends, a leg outlives a transaction: all
+//           that is one state, so it is one machine.
+// Files:    smtp_relay.cc (what comes in), smtp_commands.cc (the client's verbs), smtp_login.cc
+//           (AUTH), smtp_transaction.cc (envelope and its replies), smtp_message.cc (text and its
+//           end), smtp_leg.cc (the backend's connection, moving to another).
+// Tests:    test/proto/smtp_relay_test.cc and neighbours, test/dialogue/smtp/,
+//           test/fuzz/smtp_relay_fuzz.cc, test/sim/
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "lb/base/address.h"
+#include "lb/base/bytes.h"
+#include "lb/base/check.h"
+#include "lb/base/clock.h"
+#include "lb/base/end_cause.h"
+#include "lb/base/peer_name.h"
+#include "lb/proto/sasl.h"
+#include "lb/proto/smtp_back.h"
+#include "lb/proto/smtp_data.h"
+#include "lb/proto/smtp_extensions.h"
+#include "lb/proto/smtp_grammar.h"
+#include "lb/proto/smtp_journal.h"
+#include "lb/proto/smtp_replies.h"
+#include "lb/proto/smtp_reply.h"
+#include "lb/proto/smtp_text.h"
+
+namespace postern::proto {
+
+// --- what a relay is told once ----------------------------------------------------------------
+
+struct SmtpLimits {
+  size_t line = 8 << 10;
+  size_t sasl_line = 16 << 10;
+  size_t reply_lines = 128;
+  uint64_t recipients = 1000;
+  uint64_t message = 50ULL << 20;
+  uint64_t bad_commands = 10;
+  uint64_t auth_failures = 3;
+};
+
+struct SmtpTimeouts {
+  base::Duration tls{}, login{}, command{}, data{}, auth_failure_delay{};
+  base::Duration connect{}, greeting{}, auth{}, reply{}, data_start{}, data_block{}, data_done{};
+  base::Duration leg_idle{};
+};
+
+enum class SmtpBareNewline : uint8_t { kReject, kNormalize, kPass };
+enum class SmtpFrontTls : uint8_t { kNone, kOffered, kActive };
+
+// Of the listener; outlives its relays.
+struct SmtpSettings {
+  bool is_submission = false;
+  SmtpFrontTls tls = SmtpFrontTls::kNone;  // kActive: implicit
+  bool auth_requires_tls = true;
+  bool require_tls = false;
+  bool offers_xoauth2 = false;
+  bool offers_oauthbearer = false;
+  bool pass_refusal_text = false;
+  std::string hostname;
+  std::vector<std::string> capabilities;  // EHLO keywords; what Postern cannot parse is left out
+  SmtpBareNewline bare_newline = SmtpBareNewline::kReject;
+  uint64_t replay_memory = 256 << 10;
+  uint32_t retries = 2;
+  uint32_t leg_transactions = 100;
+  base::Duration greet_delay{};
+  SmtpLimits limits;
+  SmtpTimeouts timeouts;
+};
+
+// Of the connection.
+struct SmtpClient {
+  base::SocketAddress address;
+  base::SocketAddress local;
+  base::MonoTime accepted;
+};
+
+// --- backends, as far as the relay knows them --------------------------------------------------
+
+using EndpointRef = const void*;  // compared only
+using LegId = uint32_t;           // never reused within a session; 0: none
+
+// The set of endpoints that can take a recipient; compared by address.
+struct HomeRef {
+  const void* home = nullptr;
+  bool (*contains)(const void* home, EndpointRef endpoint) = nullptr;
+
+  [[nodiscard]] bool Contains(EndpointRef endpoint) const {
+    return contains != nullptr && contains(home, endpoint);
+  }
+  bool operator==(const HomeRef& other) const { return home == other.home; }
+};
+
+// How to speak to the endpoint that was picked.
+struct SmtpLegFacts {
+  EndpointRef endpoint = nullptr;
+  LegTls tls = LegTls::kNone;
+  LegAddress client_address = LegAddress::kNone;
+  std::string_view login_user;  // as this backend is told; copied
+};
+
+struct RouteAnswer {
+  enum class Kind : uint8_t {
+    kHome,
+    kReject,    // text, or the relay's own words
+    kTempFail,  // likewise
+    kUnknown,   // no such user or recipient
+    kBlocked,   // this client may not try to log in as this user now
+  };
+  Kind kind = Kind::kUnknown;
+  HomeRef home;
+  std::string_view text;          // one reply without its line end
+  bool is_idle_leg_good = false;  // the leg there is may be used for this home
+};
+
+// --- actions ------------------------------------------------------------------------------------
+// Done in order by the driver, after the call that made them; the bytes of the two output buffers
+// go out before kToBack, kStartTls and kDropLeg.
+
+struct AskRoute {
+  enum class By : uint8_t { kUser, kRecipient };
+  By by = By::kRecipient;
+  std::string_view name;  // valid until the answer
+};
+struct ToBack {
+  base::ByteView bytes;  // message text: a slice of the input or of the journal
+};
+struct OpenLeg {
+  LegId leg = 0;  // the driver picks among homes() but tried(), then calls OnLegPicked or OnNobody
+};
+struct DropLeg {
+  enum class How : uint8_t { kGently, kAtOnce };
+  LegId leg = 0;
+  How how = How::kAtOnce;
+};
+struct StartTlsOn {
+  base::Side side = base::Side::kFront;
+  LegId leg = 0;
+};
+struct EndSession {
+  base::EndCause cause;  // front output goes out, then both sides close
+};
+using SmtpAction = std::variant<AskRoute, ToBack, OpenLeg, DropLeg, StartTlsOn, EndSession>;
+
+// --- reports ------------------------------------------------------------------------------------
+
+struct SmtpOutcome {
+  uint64_t number = 0;  // counts from 1 within the session
+  std::string from;
+  std::vector<std::string> to;  // accepted
+  uint64_t size = 0;            // bytes of the message as relayed
+  std::string reply;            // one line: what the client got last for it
+  std::string queue_id;
+  int code = 0;          // of the reply; 0: the client left, or gave up, without one
+  bool is_lost = false;  // ended without a reply, and not by the client's own will
+  base::EndCause cause;
+  std::array<double, base::kNumPhases> phases_ms{};  // negative: did not happen
+};
+
+// Told of what happened, for metrics, logs, load and health. Must not call back.
+class SmtpReports {
+ public:
+  enum class Recipient : uint8_t { kAccepted, kRejected, kDeferred };
+  enum class Login : uint8_t { kOk, kBadCredentials, kTempFailure, kAborted, kBlocked };
+  enum class Moved : uint8_t { kBeforeEnvelope, kAfterEnvelope };
+
+  virtual void OnCommand(SmtpVerb verb, base::Duration took) = 0;
+  virtual void OnRecipient(Recipient result) = 0;
+  virtual void OnBareNewline() = 0;
+  virtual void OnEarlyTalker() = 0;
+  virtual void OnLogin(Mechanism mechanism, const std::string& user, Login result) = 0;
+  virtual void OnTransaction(const SmtpOutcome& outcome) = 0;
+  virtual void OnPhase(LegId leg, base::Phase phase, base::Duration took) = 0;
+  virtual void OnLegFault(LegId leg, const SmtpLegFault& fault) = 0;
+  virtual void OnLegReady(LegId leg, base::ByteView ehlo_lines) = 0;
+  virtual void OnLegBusy(LegId leg) = 0;  // it begins to serve; a new leg is busy
+  virtual void OnLegIdle(LegId leg) = 0;
+  virtual void OnMoved(Moved moved, base::FaultKind why) = 0;
+
+ protected:
+  ~SmtpReports() = default;
+};
+
+// --- the machine --------------------------------------------------------------------------------
+
+class SmtpRelay {
+ public:
+  SmtpRelay(const SmtpSettings& settings, const SmtpClient& client, SmtpReports& reports,
+            ReplayBudget& budget);
+  ~SmtpRelay();
+  SmtpRelay(const SmtpRelay&) = delete;
+  SmtpRelay& operator=(const SmtpRelay&) = delete;
+
+  // Each call may append actions and output; the driver does them, clears them, and gives OnFront
+  // what is left of the client's bytes again until nothing more is consumed.
+  void Start(base::MonoTime now, base::ByteView early);
+  [[nodiscard]] size_t OnFront(base::ByteView input, base::MonoTime now);
+  void OnFrontTls(base::MonoTime now);
+  // The client has closed its direction; all its bytes were given to OnFront, and what it did not
+  // take now is given again.
+  void OnFrontEof(base::MonoTime now);
+  void OnFrontLost(base::MonoTime now, std::string why);
+  void OnRoute(const RouteAnswer& answer, base::MonoTime now);
+
+  void OnLegPicked(LegId leg, const SmtpLegFacts& facts, base::MonoTime now);
+  void OnNobody(LegId leg, base::MonoTime now);  // nobody can take it
+  void OnLegConnected(LegId leg, base::MonoTime now);
+  void OnLegTls(LegId leg, base::MonoTime now);
+  [[nodiscard]] size_t OnBack(LegId leg, base::ByteView input, base::MonoTime now);
+  // What of all that was written to the leg the socket has not taken yet.
+  void OnLegUnsent(LegId leg, size_t unsent_bytes, base::MonoTime now);
+  void OnLegEnd(LegId leg, base::FaultKind kind, std::string why, base::MonoTime now);
+  void OnPeerName(const base::PeerName& name, base::MonoTime now);
+
+  // Call when deadline() has come.
+  void OnTimer(base::MonoTime now);
+  [[nodiscard]] base::MonoTime deadline() const;
+
+  void BeginDrain(base::MonoTime now);
+  void Kill(base::SessionResult why, base::MonoTime now);
+
+  // Output; what is returned may hold credentials. Cleared (and wiped) by the driver's call.
+  [[nodiscard]] base::ByteView front_output() const { return replies_.Output(); }
+  void ClearFrontOutput() { replies_.ClearOutput(); }
+  [[nodiscard]] base::ByteView back_output() const { return back_output_; }
+  void ClearBackOutput();
+  [[nodiscard]] std::vector<SmtpAction>& actions() { return actions_; }
+
+  // Whom OpenLeg is for: an endpoint of all of these, but none of those.
+  [[nodiscard]] const std::vector<HomeRef>& homes() const { return homes_; }
+  [[nodiscard]] const std::vector<EndpointRef>& tried() const { return tried_; }
+  // The recipient or user that decides (canonical form is the driver's).
+  [[nodiscard]] std::string_view pick_key() const;
+  [[nodiscard]] LegId leg() const { return leg_.id; }
+  [[nodiscard]] EndpointRef leg_endpoint() const { return leg_.facts.endpoint; }
+
+  [[nodiscard]] bool is_over() const { return front_ == Front::kEnded; }
+  // Nothing is under way that a reload must not disturb.
+  [[nodiscard]] bool is_idle() const;
+  // OnFront would take bytes now.
+  [[nodiscard]] bool wants_front() const { return wait_ == Wait::kNothing && !is_over(); }
+  [[nodiscard]] bool is_draining() const { return is_draining_; }
+  // OnLegUnsent is to be called after writes to the leg.
+  [[nodiscard]] bool wants_unsent() const { return leg_.is_data_open; }
+  [[nodiscard]] uint64_t num_commands() const { return num_commands_; }
+  // Of the login that the backend has accepted; empty: none.
+  [[nodiscard]] const std::string& user() const;
+  [[nodiscard]] const SmtpReplies& replies() const { return replies_; }
+
+ private:
+  using Ticket = SmtpReplies::Ticket;
+  static constexpr base::MonoTime kNever = base::MonoTime::max();
+
+  enum class Front : uint8_t { kGreeting, kCommand, kSasl, kData, kEnded };
+  // Why the client's bytes are left alone.
+  enum class Wait : uint8_t {
+    kNothing,
+    kGreetDelay,
+    kTls,        // handshake
+    kRoute,      // AskRoute
+    kVerdicts,   // of the recipients before one with another home
+    kQueue,      // too many replies are due
+    kLogin,      // the backend's answer
+    kRefusal,    // the time of a refusal
+    kDataStart,  // 354
+    kLeg,        // within the text: the next backend
+    kDataEnd,    // the reply to the final dot
+  };
+  enum class FrontClock : uint8_t { kOff, kCommand, kData };
+  enum class Work : uint8_t { kNone, kLogin, kTransaction };
+
+  struct Recipient {
+    enum class State : uint8_t { kNew, kSent, kAccepted, kRefused };
+    State state = State::kNew;  // on the present leg
+    bool is_told = false;       // the client has its 250
+    std::string address;
+    std::string parameters;  // " NOTIFY=...", as they go out
+    Ticket ticket = 0;       // while not told and not refused
+    base::MonoTime asked;
+  };
+
+  enum class Stage : uint8_t {
+    kNone,      // no transaction
+    kEnvelope,  // MAIL was said
+    kDataAsked,
+    kText,       // 354 was said to the client
+    kDiscarded,  // reading to the end of a text that will not be delivered
+    kEnding,     // all text is written, the terminator is not
+    kHandedOver,
+  };
+
+  struct Transaction {
+    Stage stage = Stage::kNone;
+    uint64_t number = 0;
+    std::string from;
+    std::string parameters;  // RET, ENVID: as they go out
+    std::string auth;        // AUTH=...
+    uint64_t size = 0;
+    bool has_size = false;
+    SmtpBody body = SmtpBody::kNone;
+    bool is_utf8 = false;
+    bool uses_dsn = false;
+    uint64_t num_rcpt_commands = 0;
+    std::vector<Recipient> recipients;
+    size_t num_accepted = 0;  // told and not lost
+    size_t num_waiting = 0;   // sent, or to be sent, and not told
+    // Set once nobody there will take it: what each recipient of this home is told.
+    std::string refusal;
+    std::string last_refusal;  // of any recipient: what the log says if nothing else is said
+    // The client was told of a recipient that cannot be had any more.
+    bool is_broken = false;
+    uint32_t moves = 0;
+    Ticket data_ticket = 0;
+    base::MonoTime data_asked;
+    uint64_t text_bytes = 0;
+    std::string discard_reply;
+    bool has_counted_newline = false;
+  };
+
+  enum class Expect : uint8_t { kRset, kMail, kRcpt, kData, kEnd };
+  struct Expected {
+    Expect what = Expect::kMail;
+    uint64_t transaction = 0;  // an answer to a transaction that is over says nothing any more
+    size_t recipient = 0;
+    base::MonoTime sent;
+  };
+
+  struct Leg {
+    enum class State : uint8_t { kNone, kPicking, kLadder, kReady };
+    LegId id = 0;
+    State state = State::kNone;
+    SmtpLegFacts facts;
+    std::unique_ptr<SmtpBack> ladder;
+    SmtpReplyReader reader{SmtpReplyReader::Limits{}};
+    SmtpExtensions extensions;
+    std::string hello;  // the client's name as said there
+    bool knows_client = false;
+    std::vector<Expected> expected;
+    size_t next_recipient = 0;
+    bool is_mail_sent = false;
+    bool is_mail_accepted = false;
+    bool is_mail_refused = false;
+    bool is_data_sent = false;
+    bool is_data_open = false;  // 354 came
+    bool is_idle = false;
+    bool is_dirty = false;   // RSET is due before the next MAIL
+    bool is_reused = false;  // served before, and has not answered anything of this work
+    uint32_t num_transactions = 0;
+    size_t unsent_bytes = 0;
+    base::Phase phase = base::Phase::kConnect;
+    base::MonoTime phase_began;
+    base::MonoTime deadline = kNever;
+    base::MonoTime name_deadline = kNever;  // while the ladder waits for the client's name
+    base::MonoTime name_wanted;
+  };
+
+  // smtp_relay.cc
+  void Greet();
+  void End(base::SessionResult result, base::Side side, std::string why);
+  void SayGoodbye(SmtpText text, base::SessionResult result, std::string why);
+  void FinishCall();
+  [[nodiscard]] bool IsSafePoint() const;
+  void OnFrontDeadline();
+  // Answers a command that should not have come; the last one is answered with a goodbye.
+  void Bad(SmtpText text);
+  void RefuseEarlyTalker();
+  void Say(SmtpText text) { replies_.Say(Line(text)); }
+  void Say(base::ByteView lines) { replies_.Say(lines); }
+  [[nodiscard]] base::Phase FrontPhase() const;
+
+  // smtp_commands.cc
+  [[nodiscard]] size_t ReadCommand(base::ByteView input);
+  [[nodiscard]] size_t LineLimit(base::ByteView input) const;
+  void RunCommand(const SmtpCommand& command, base::ByteView behind);
+  [[nodiscard]] SmtpText CheckParameters(const SmtpPath& path) const;
+  void Hello(SmtpVerb verb, base::ByteView args);
+  void SayEhlo();
+  void StartTls(base::ByteView args, base::ByteView behind);
+  void Mail(base::ByteView args);
+  void Rcpt(base::ByteView args);
+  void Data(base::ByteView args);
+  void Reset();
+  void Quit(base::ByteView args);
+
+  // smtp_login.cc
+  void Auth(base::ByteView args);
+  void SaslLine(base::ByteView line);
+  void TakeSasl(SaslServer::Outcome outcome);
+  void OnLoginRoute(const RouteAnswer& answer);
+  void OnLoginFault(SmtpLegFault fault, EndpointRef endpoint);
+  void LoginOk();
+  void RefuseLogin(SmtpReports::Login result, const SmtpLegFault* fault);
+  void FailLogin(base::ByteView reply);
+  void SayRefusal();
+
+  // smtp_transaction.cc
+  void OnRecipientRoute(const RouteAnswer& answer);
+  void PlaceRecipient();
+  void AddRecipient();
+  void RefuseRecipient(base::ByteView reply, SmtpReports::Recipient result);
+  void PumpEnvelope();
+  void SendMail();
+  void SendRecipient(size_t index);
+  void SendData();
+  void OnMailReply(const SmtpReply& reply, base::Duration took);
+  void OnRcptReply(const SmtpReply& reply, const Expected& expected);
+  void OnDataReply(const SmtpReply& reply, base::Duration took);
+  void AnswerRecipient(Recipient& recipient, base::ByteView reply, bool is_accepted);
+  void AnswerWaiting(base::ByteView reply);
+  void SettleVerdicts();
+  void AnswerData(base::ByteView reply);
+  void EndTransaction(base::ByteView reply, base::EndCause cause);
+  void ForgetTransaction();
+  void ReportTransaction(base::ByteView reply, base::EndCause cause);
+  [[nodiscard]] bool CanAskData() const;
+
+  // smtp_message.cc
+  [[nodiscard]] size_t ReadText(base::ByteView input);
+  void TakeText(base::ByteView text);
+  void OnEndOfText();
+  void Discard(base::ByteView reply);
+  void Replay();
+  void HandOver();
+  void OnEndReply(const SmtpReply& reply, base::Duration took);
+  void OnEarlyReply(const SmtpReply& reply);
+  void EndText(base::ByteView reply, base::EndCause cause);
+
+  // smtp_leg.cc
+  void ChooseLeg(bool is_idle_leg_good);
+  void OpenAnother();
+  void ReuseLeg();
+  void RunLadder(SmtpBack::Step step);
+  void OnLadderReady();
+  void NotePhase(base::Phase next);
+  [[nodiscard]] bool CoversTransaction(const SmtpExtensions& extensions) const;
+  void TakeReply(const SmtpReply& reply);
+  void OnLegFault(SmtpLegFault fault);
+  void MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint, bool was_envelope_sent);
+  void GiveUp(base::ByteView reply);
+  void CloseLeg(DropLeg::How how);
+  void LetGoOfLeg();  // idle, or closed if it cannot serve again
+  void ArmLeg();
+  void OnLegDeadline();
+  [[nodiscard]] SmtpLegFault FaultNow(base::FaultKind kind, std::string why) const;
+
+  const SmtpSettings& settings_;
+  const SmtpClient client_;
+  SmtpReports& reports_;
+  SmtpExtensions announced_;
+
+  base::MonoTime now_{};
+  Front front_ = Front::kGreeting;
+  Wait wait_ = Wait::kNothing;
+  SmtpReplies replies_;
+  std::string back_output_;
+  bool has_secret_output_ = false;
+  std::vector<SmtpAction> actions_;
+
+  bool has_tls_ = false;
+  bool is_draining_ = false;
+  bool is_front_eof_ = false;
+  bool is_skipping_line_ = false;
+  bool is_esmtp_ = false;
+  std::string hello_;
+  uint64_t num_commands_ = 0;
+  uint64_t num_bad_commands_ = 0;
+  uint64_t num_auth_failures_ = 0;
+  uint64_t num_transactions_ = 0;
+
+  // Login.
+  std::unique_ptr<SaslServer> sasl_;
+  std::unique_ptr<LoginRequest> login_;  // under way, or accepted
+  bool is_logged_in_ = false;
+  Mechanism mechanism_ = Mechanism::kPlain;
+  base::MonoTime password_came_{};
+  base::MonoTime refusal_due_ = kNever;
+  std::string refusal_;
+  std::string challenge_;  // to be passed on before the refusal
+
+  // Work: what a leg is wanted for.
+  Work work_ = Work::kNone;
+  std::vector<HomeRef> homes_;
+  std::vector<EndpointRef> tried_;
+  base::MonoTime search_began_{};
+  Leg leg_;
+  LegId last_leg_ = 0;
+  std::optional<base::PeerName> peer_name_;
+
+  Transaction mail_;
+  Recipient recipient_;  // the one that RCPT speaks of now
+  HomeRef recipient_home_;
+  bool is_idle_leg_good_ = false;
+  bool has_held_recipient_ = false;  // it waits for the verdicts on those before it
+  SmtpJournal journal_;
+  SmtpDataScanner scanner_;
+  std::string made_text_;  // pieces of one read that had to be joined
+  std::array<double, base::kNumPhases> phases_ms_;
+
+  FrontClock front_clock_ = FrontClock::kOff;
+  bool must_restart_clock_ = false;
+  uint64_t clock_bytes_ = 0;
+  base::MonoTime front_deadline_ = kNever;
+  base::MonoTime login_deadline_ = kNever;
+};
+
+}  // namespace postern::proto

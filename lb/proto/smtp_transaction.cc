@@ -1,0 +1,338 @@
+// smtp_transaction: the envelope: recipients find their home, go to the backend, and get answers.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "lb/proto/smtp_relay.h"
+
+namespace postern::proto {
+
+using base::ByteView;
+using base::FaultKind;
+using base::Phase;
+
+// --- where a recipient goes --------------------------------------------------------------------
+
+void SmtpRelay::OnRecipientRoute(const RouteAnswer& answer) {
+  const auto words = [&answer](SmtpText own) {
+    return answer.text.empty() ? std::string(Line(own)) : std::string(answer.text) + "\r\n";
+  };
+  switch (answer.kind) {
+    case RouteAnswer::Kind::kHome:
+      recipient_home_ = answer.home;
+      is_idle_leg_good_ = answer.is_idle_leg_good;
+      return PlaceRecipient();
+    case RouteAnswer::Kind::kReject:
+      return RefuseRecipient(words(SmtpText::kRejected), SmtpReports::Recipient::kRejected);
+    case RouteAnswer::Kind::kTempFail:
+    case RouteAnswer::Kind::kBlocked:
+      return RefuseRecipient(words(SmtpText::kRouteTempFail), SmtpReports::Recipient::kRejected);
+    case RouteAnswer::Kind::kUnknown:
+      return RefuseRecipient(Line(SmtpText::kUnknownUser), SmtpReports::Recipient::kRejected);
+  }
+}
+
+void SmtpRelay::RefuseRecipient(ByteView reply, SmtpReports::Recipient result) {
+  mail_.last_refusal = reply;
+  reports_.OnRecipient(result);
+  reports_.OnCommand(SmtpVerb::kRcpt, now_ - recipient_.asked);
+  Say(reply);
+}
+
+// The first accepted recipient's home is the transaction's; who lives elsewhere comes in another.
+void SmtpRelay::PlaceRecipient() {
+  const HomeRef home = recipient_home_;
+  if (work_ != Work::kTransaction) {
+    work_ = Work::kTransaction;
+    homes_.assign(1, home);
+    tried_.clear();
+    search_began_ = now_;
+    AddRecipient();
+    return ChooseLeg(is_idle_leg_good_);
+  }
+  const bool is_member = leg_.facts.endpoint != nullptr && home.Contains(leg_.facts.endpoint);
+  const bool is_known = std::find(homes_.begin(), homes_.end(), home) != homes_.end();
+  if (is_known || is_member) {
+    if (!mail_.refusal.empty())
+      return RefuseRecipient(std::string(mail_.refusal), SmtpReports::Recipient::kRejected);
+    if (!is_known) homes_.push_back(home);  // from here on only members of both will do
+    AddRecipient();
+    if (leg_.id == 0) return OpenAnother();  // the last one went when there was nobody to move
+    return PumpEnvelope();
+  }
+  if (mail_.num_waiting > 0) {
+    has_held_recipient_ = true;
+    wait_ = Wait::kVerdicts;
+    return;
+  }
+  if (mail_.num_accepted > 0 || mail_.is_broken)
+    return RefuseRecipient(Line(SmtpText::kOtherHome), SmtpReports::Recipient::kDeferred);
+  // Nobody was accepted at the home tried so far: this one's may have the transaction.
+  homes_.assign(1, home);
+  tried_.clear();
+  search_began_ = now_;
+  mail_.refusal.clear();
+  mail_.recipients.clear();
+  AddRecipient();
+  ChooseLeg(false);
+}
+
+void SmtpRelay::AddRecipient() {
+  recipient_.ticket = replies_.Expect();
+  if (!recipient_.parameters.empty()) mail_.uses_dsn = true;
+  mail_.recipients.push_back(std::move(recipient_));
+  ++mail_.num_waiting;
+}
+
+// --- to the backend ----------------------------------------------------------------------------
+
+// Sends all of the envelope that may go out now: at once where the backend pipelines, else one
+// command a reply.
+void SmtpRelay::PumpEnvelope() {
+  if (leg_.state != Leg::State::kReady || leg_.is_idle || leg_.is_mail_refused ||
+      leg_.is_data_sent || work_ != Work::kTransaction)
+    return;
+  if (!CoversTransaction(leg_.extensions)) {
+    SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "lacks an extension that was announced");
+    fault.phase = Phase::kHello;
+    return OnLegFault(std::move(fault));
+  }
+  const auto may_send = [this] { return leg_.extensions.pipelining || leg_.expected.empty(); };
+  const bool was_waiting = !leg_.expected.empty();
+  if (!leg_.is_mail_sent && may_send()) {
+    if (leg_.is_dirty) {
+      leg_.is_dirty = false;
+      back_output_ += "RSET\r\n";
+      leg_.expected.push_back({Expect::kRset, mail_.number, 0, now_});
+    }
+    if (may_send()) SendMail();
+  }
+  while (leg_.is_mail_sent && leg_.next_recipient < mail_.recipients.size()) {
+    const size_t index = leg_.next_recipient;
+    if (mail_.recipients[index].state == Recipient::State::kNew) {
+      if (!may_send()) break;
+      SendRecipient(index);
+    }
+    ++leg_.next_recipient;
+  }
+  if (leg_.next_recipient == mail_.recipients.size() && may_send() && CanAskData()) SendData();
+  if (!was_waiting && !leg_.expected.empty()) ArmLeg();
+}
+
+void SmtpRelay::SendMail() {
+  const SmtpExtensions& extensions = leg_.extensions;
+  back_output_.append("MAIL FROM:<").append(mail_.from).append(">");
+  if (mail_.has_size && extensions.size)
+    back_output_.append(" SIZE=").append(std::to_string(mail_.size));
+  if (mail_.body != SmtpBody::kNone && extensions.eight_bit_mime)
+    back_output_ += mail_.body == SmtpBody::k8BitMime ? " BODY=8BITMIME" : " BODY=7BIT";
+  if (mail_.is_utf8) back_output_ += " SMTPUTF8";
+  back_output_ += mail_.parameters;
+  if (!mail_.auth.empty() && extensions.auth) back_output_.append(" ").append(mail_.auth);
+  back_output_ += "\r\n";
+  leg_.is_mail_sent = true;
+  leg_.expected.push_back({Expect::kMail, mail_.number, 0, now_});
+}
+
+void SmtpRelay::SendRecipient(size_t index) {
+  Recipient& recipient = mail_.recipients[index];
+  recipient.state = Recipient::State::kSent;
+  back_output_.append("RCPT TO:<").append(recipient.address).append(">");
+  back_output_.append(recipient.parameters).append("\r\n");
+  leg_.expected.push_back({Expect::kRcpt, mail_.number, index, now_});
+}
+
+void SmtpRelay::SendData() {
+  back_output_ += "DATA\r\n";
+  leg_.is_data_sent = true;
+  leg_.expected.push_back({Expect::kData, mail_.number, 0, now_});
+}
+
+// DATA may follow the recipients in one packet. Not while the client holds a 250 for a recipient
+// that this backend has not accepted yet: then the text must not go anywhere.
+bool SmtpRelay::CanAskData() const {
+  if (mail_.is_broken || (mail_.stage != Stage::kDataAsked && mail_.stage != Stage::kText &&
+                          mail_.stage != Stage::kEnding))
+    return false;
+  if (has_held_recipient_) return false;
+  bool has_one = false;
+  for (const Recipient& recipient : mail_.recipients) {
+    if (recipient.state == Recipient::State::kRefused) continue;
+    if (recipient.is_told && recipient.state != Recipient::State::kAccepted) return false;
+    has_one = true;
+  }
+  return has_one;
+}
+
+// --- and its answers ---------------------------------------------------------------------------
+
+void SmtpRelay::OnMailReply(const SmtpReply& reply, base::Duration took) {
+  if (reply.is_ok()) {
+    leg_.is_reused = false;
+    phases_ms_[static_cast<size_t>(Phase::kMail)] = base::Seconds(took) * 1000;
+    reports_.OnPhase(leg_.id, Phase::kMail, took);
+    return;
+  }
+  if (!reply.is_4yz() && !reply.is_5yz())
+    return OnLegFault(FaultNow(FaultKind::kProtocol, "MAIL: " + OneLine(reply.lines)));
+  if (reply.is_4yz() && reply.HasSubject('3')) {
+    SmtpLegFault fault = FaultNow(FaultKind::kTempfail, OneLine(reply.lines));
+    fault.phase = Phase::kMail;
+    return OnLegFault(std::move(fault));
+  }
+  // MAIL itself was answered long ago: its refusal answers each recipient.
+  leg_.is_reused = false;
+  leg_.is_mail_refused = true;
+  GiveUp(reply.lines);
+}
+
+void SmtpRelay::OnRcptReply(const SmtpReply& reply, const Expected& expected) {
+  Recipient& recipient = mail_.recipients[expected.recipient];
+  if (recipient.state != Recipient::State::kSent) return;  // answered by the refusal of MAIL
+  if (!reply.is_ok() && !reply.is_4yz() && !reply.is_5yz()) {
+    SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "RCPT: " + OneLine(reply.lines));
+    fault.phase = Phase::kRcpt;
+    return OnLegFault(std::move(fault));
+  }
+  if (reply.is_ok()) {
+    const base::Duration took = now_ - expected.sent;
+    phases_ms_[static_cast<size_t>(Phase::kRcpt)] = base::Seconds(took) * 1000;
+    reports_.OnPhase(leg_.id, Phase::kRcpt, took);
+  }
+  recipient.state = reply.is_ok() ? Recipient::State::kAccepted : Recipient::State::kRefused;
+  if (!recipient.is_told) {
+    AnswerRecipient(recipient, reply.lines, reply.is_ok());
+  } else if (!reply.is_ok()) {
+    // The client was told that it is accepted: without it the message must not go anywhere.
+    CloseLeg(DropLeg::How::kGently);
+    return GiveUp(Line(SmtpText::kBackendLost));
+  }
+  SettleVerdicts();
+}
+
+void SmtpRelay::AnswerRecipient(Recipient& recipient, ByteView reply, bool is_accepted) {
+  --mail_.num_waiting;
+  if (is_accepted) {
+    recipient.is_told = true;
+    ++mail_.num_accepted;
+  } else {
+    recipient.state = Recipient::State::kRefused;
+    mail_.last_refusal = reply;
+  }
+  reports_.OnRecipient(is_accepted ? SmtpReports::Recipient::kAccepted
+                                   : SmtpReports::Recipient::kRejected);
+  reports_.OnCommand(SmtpVerb::kRcpt, now_ - recipient.asked);
+  replies_.Answer(recipient.ticket, reply);
+}
+
+void SmtpRelay::AnswerWaiting(ByteView reply) {
+  if (mail_.num_waiting == 0) return;
+  for (Recipient& recipient : mail_.recipients)
+    if (!recipient.is_told && recipient.state != Recipient::State::kRefused)
+      AnswerRecipient(recipient, reply, false);
+}
+
+// Nobody at this home will take the transaction. The leg is closed, or is done with it.
+void SmtpRelay::GiveUp(ByteView reply) {
+  mail_.refusal = reply;
+  AnswerWaiting(mail_.refusal);
+  if (mail_.num_accepted > 0) mail_.is_broken = true;
+  if (mail_.stage == Stage::kText || mail_.stage == Stage::kEnding)
+    return Discard(Line(SmtpText::kBackendLost));
+  SettleVerdicts();
+}
+
+// Called when a verdict has come: what waited for the last one goes on.
+void SmtpRelay::SettleVerdicts() {
+  if (mail_.num_waiting > 0) return;
+  if (has_held_recipient_) {
+    has_held_recipient_ = false;
+    wait_ = Wait::kNothing;
+    return PlaceRecipient();
+  }
+  if (wait_ == Wait::kVerdicts) wait_ = Wait::kNothing;
+  if (mail_.stage != Stage::kDataAsked || leg_.is_data_sent) return;
+  if (mail_.is_broken) return AnswerData(Line(SmtpText::kBackendLost));
+  if (mail_.num_accepted == 0) return AnswerData(Line(SmtpText::kNoValidRecipients));
+}
+
+void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
+  leg_.is_data_sent = false;
+  if (reply.code == 354) leg_.is_data_open = true;
+  if (mail_.stage == Stage::kDataAsked && (mail_.is_broken || mail_.num_accepted == 0)) {
+    // It was asked in one packet with recipients of whom none is left. Without a terminator
+    // nothing is sent.
+    if (leg_.is_data_open) CloseLeg(DropLeg::How::kAtOnce);
+    return AnswerData(Line(mail_.is_broken ? SmtpText::kBackendLost
+                                           : SmtpText::kNoValidRecipients));
+  }
+  if (reply.code == 354) {
+    phases_ms_[static_cast<size_t>(Phase::kData)] = base::Seconds(took) * 1000;
+    if (mail_.stage != Stage::kDataAsked) return Replay();
+    mail_.stage = Stage::kText;
+    front_ = Front::kData;
+    wait_ = Wait::kNothing;
+    scanner_ = SmtpDataScanner(settings_.bare_newline == SmtpBareNewline::kNormalize
+                                   ? SmtpDataScanner::BareNewlines::kNormalize
+                                   : SmtpDataScanner::BareNewlines::kKeep);
+    reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);
+    replies_.Answer(mail_.data_ticket, reply.lines);
+    return;
+  }
+  if (!reply.is_4yz() && !reply.is_5yz()) {
+    SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "DATA: " + OneLine(reply.lines));
+    fault.phase = Phase::kData;
+    return OnLegFault(std::move(fault));
+  }
+  if (mail_.stage == Stage::kDataAsked) return AnswerData(reply.lines);
+  LetGoOfLeg();
+  Discard(reply.lines);
+}
+
+void SmtpRelay::AnswerData(ByteView reply) {
+  reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);
+  replies_.Answer(mail_.data_ticket, reply);
+  wait_ = Wait::kNothing;
+  const std::string line(reply);
+  EndTransaction(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
+}
+
+// --- its end -----------------------------------------------------------------------------------
+
+// RSET, a new hello, STARTTLS.
+void SmtpRelay::ForgetTransaction() {
+  if (mail_.stage == Stage::kNone) return;
+  EndTransaction({}, {base::SessionResult::kClientQuit, base::Side::kFront, FrontPhase(),
+                      "given up by the client"});
+}
+
+void SmtpRelay::EndTransaction(ByteView reply, base::EndCause cause) {
+  ReportTransaction(reply, std::move(cause));
+  LetGoOfLeg();
+  mail_ = {};
+  work_ = Work::kNone;
+  has_held_recipient_ = false;
+  journal_.Clear();
+  must_restart_clock_ = true;
+}
+
+void SmtpRelay::ReportTransaction(ByteView reply, base::EndCause cause) {
+  if (mail_.num_rcpt_commands == 0) return;  // nothing was asked of anybody
+  SmtpOutcome outcome;
+  outcome.number = mail_.number;
+  outcome.from = mail_.from;
+  for (const Recipient& recipient : mail_.recipients)
+    if (recipient.is_told) outcome.to.push_back(recipient.address);
+  outcome.size = mail_.text_bytes;
+  if (reply.empty() && outcome.to.empty()) reply = mail_.last_refusal;
+  if (reply.size() >= 3)
+    outcome.code = (reply[0] - '0') * 100 + (reply[1] - '0') * 10 + (reply[2] - '0');
+  outcome.reply = OneLine(reply);
+  if (outcome.code / 100 == 2) outcome.queue_id = FindQueueId(reply);
+  outcome.is_lost = outcome.code == 0 && cause.result != base::SessionResult::kClientQuit;
+  outcome.cause = std::move(cause);
+  outcome.phases_ms = phases_ms_;
+  reports_.OnTransaction(outcome);
+}
+
+}  // namespace postern::proto
