@@ -129,14 +129,19 @@ std::string SocketAddress::ToString() const {
 std::optional<Network> Network::Parse(std::string_view text) {
   Network network;
   const size_t slash = text.find('/');
-  const auto ip = IpAddress::Parse(text.substr(0, slash));
+  const std::string_view host = text.substr(0, slash);
+  const auto ip = IpAddress::Parse(host);
   if (!ip) return std::nullopt;
   const uint32_t max_bits = ip->is_v4() ? 32 : 128;
   uint32_t bits = max_bits;
   if (slash != std::string_view::npos) {
-    const auto given = ParseNumber(text.substr(slash + 1), max_bits);
-    if (!given) return std::nullopt;
-    bits = *given;
+    // A mapped network (::ffff:10.0.0.0/104) is an IPv4 one, but its bits are those of the IPv6
+    // form.
+    const bool is_mapped = ip->is_v4() && host.find(':') != std::string_view::npos;
+    const uint32_t skipped_bits = is_mapped ? 96 : 0;
+    const auto given = ParseNumber(text.substr(slash + 1), skipped_bits + max_bits);
+    if (!given || *given < skipped_bits) return std::nullopt;
+    bits = *given - skipped_bits;
   }
   for (uint32_t bit = bits; bit < max_bits; ++bit)
     if ((ip->bytes()[bit / 8] >> (7 - bit % 8) & 1) != 0) return std::nullopt;

@@ -1,8 +1,7 @@
-// escape: printable forms of untrusted bytes.
+// escape: UTF-8 is checked as RFC 3629 has it; whatever could steer a terminal is spelt out.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/base/escape.h"
 
-#include <algorithm>
 #include <cstdint>
 
 namespace postern::base {
@@ -10,78 +9,108 @@ namespace {
 
 constexpr char kHex[] = "0123456789abcdef";
 
-// Length of the valid UTF-8 sequence at the start of bytes (RFC 3629: no overlong forms, no
-// surrogates, at most U+10FFFF); 0 if there is none.
-size_t Utf8Length(ByteView bytes) {
-  const auto at = [&](size_t i) { return static_cast<unsigned char>(bytes[i]); };
-  const auto follows = [&](size_t i, unsigned char low = 0x80, unsigned char high = 0xbf) {
-    return i < bytes.size() && at(i) >= low && at(i) <= high;
-  };
-  const unsigned char lead = at(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xc2 && lead <= 0xdf) return follows(1) ? 2 : 0;
-  if (lead >= 0xe0 && lead <= 0xef) {
-    const unsigned char low = lead == 0xe0 ? 0xa0 : 0x80;
-    const unsigned char high = lead == 0xed ? 0x9f : 0xbf;
-    return follows(1, low, high) && follows(2) ? 3 : 0;
+struct Rune {
+  uint32_t code = 0;
+  size_t size_bytes = 0;  // 0: no valid character starts here
+};
+
+// The character at the front of bytes, which are not empty: no overlong forms, no surrogates,
+// nothing above U+10FFFF.
+Rune FirstRune(ByteView bytes) {
+  const auto lead = static_cast<unsigned char>(bytes[0]);
+  if (lead < 0x80) return {lead, 1};
+  size_t size = 0;
+  uint32_t code = 0;
+  uint32_t least = 0;
+  if (lead >= 0xc2 && lead <= 0xdf) {
+    size = 2, code = lead & 0x1f, least = 0x80;
+  } else if (lead >= 0xe0 && lead <= 0xef) {
+    size = 3, code = lead & 0x0f, least = 0x800;
+  } else if (lead >= 0xf0 && lead <= 0xf4) {
+    size = 4, code = lead & 0x07, least = 0x10000;
+  } else {
+    return {};
   }
-  if (lead >= 0xf0 && lead <= 0xf4) {
-    const unsigned char low = lead == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = lead == 0xf4 ? 0x8f : 0xbf;
-    return follows(1, low, high) && follows(2) && follows(3) ? 4 : 0;
+  if (bytes.size() < size) return {};
+  for (size_t i = 1; i < size; ++i) {
+    const auto next = static_cast<unsigned char>(bytes[i]);
+    if ((next & 0xc0) != 0x80) return {};
+    code = code << 6 | (next & 0x3f);
   }
-  return 0;
+  if (code < least || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return {};
+  return {code, size};
+}
+
+// Characters that move the cursor, end the line or turn the direction of writing.
+bool IsControl(uint32_t code) {
+  return code < 0x20 || (code >= 0x7f && code <= 0x9f) || (code >= 0x2028 && code <= 0x202e) ||
+         (code >= 0x2066 && code <= 0x2069);
+}
+
+void AppendHexByte(std::string& out, char byte) {
+  const auto value = static_cast<unsigned char>(byte);
+  out += "\\x";
+  out.push_back(kHex[value >> 4]);
+  out.push_back(kHex[value & 15]);
 }
 
 }  // namespace
 
+bool IsUtf8(ByteView bytes) {
+  while (!bytes.empty()) {
+    const Rune rune = FirstRune(bytes);
+    if (rune.size_bytes == 0) return false;
+    bytes.remove_prefix(rune.size_bytes);
+  }
+  return true;
+}
+
 std::string Printable(ByteView bytes, size_t max_bytes) {
   std::string out;
-  const bool is_cut = bytes.size() > max_bytes;
-  bytes = bytes.substr(0, max_bytes);
-  while (!bytes.empty()) {
-    const auto c = static_cast<unsigned char>(bytes[0]);
-    const size_t length = Utf8Length(bytes);
-    if (length == 0 || c < 0x20 || c == 0x7f || c == '"' || c == '\\') {
-      out += "\\x";
-      out += kHex[c >> 4];
-      out += kHex[c & 15];
-      bytes.remove_prefix(1);
-      continue;
+  size_t taken = 0;
+  while (taken < bytes.size()) {
+    const ByteView rest = bytes.substr(taken);
+    const Rune rune = FirstRune(rest);
+    const size_t size = rune.size_bytes == 0 ? 1 : rune.size_bytes;
+    if (size > max_bytes - taken) {
+      out += "...";
+      break;
     }
-    out += bytes.substr(0, length);
-    bytes.remove_prefix(length);
+    const bool plain =
+        rune.size_bytes != 0 && !IsControl(rune.code) && rune.code != '"' && rune.code != '\\';
+    if (plain) {
+      out.append(rest.substr(0, size));
+    } else {
+      for (const char byte : rest.substr(0, size)) AppendHexByte(out, byte);
+    }
+    taken += size;
   }
-  if (is_cut) out += "...";
   return out;
 }
 
 void AppendJsonString(std::string& out, ByteView bytes) {
-  out += '"';
+  out.push_back('"');
   while (!bytes.empty()) {
-    const auto c = static_cast<unsigned char>(bytes[0]);
-    size_t length = Utf8Length(bytes);
-    if (length == 0) {
+    const Rune rune = FirstRune(bytes);
+    if (rune.size_bytes == 0) {
       out += "\xef\xbf\xbd";
-      length = 1;
-    } else if (c == '"' || c == '\\') {
-      out += '\\';
-      out += static_cast<char>(c);
-    } else if (c < 0x20 || c == 0x7f) {
-      out += "\\u00";
-      out += kHex[c >> 4];
-      out += kHex[c & 15];
-    } else {
-      out += bytes.substr(0, length);
+      bytes.remove_prefix(1);
+      continue;
     }
-    bytes.remove_prefix(length);
+    if (IsControl(rune.code)) {
+      out += "\\u";
+      for (int shift = 12; shift >= 0; shift -= 4) out.push_back(kHex[rune.code >> shift & 15]);
+    } else {
+      if (rune.code == '"' || rune.code == '\\') out.push_back('\\');
+      out.append(bytes.substr(0, rune.size_bytes));
+    }
+    bytes.remove_prefix(rune.size_bytes);
   }
-  out += '"';
+  out.push_back('"');
 }
 
 bool HasLineBreakOrNul(ByteView bytes) {
-  return std::any_of(bytes.begin(), bytes.end(),
-                     [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
+  return bytes.find_first_of(ByteView("\r\n\0", 3)) != ByteView::npos;
 }
 
 }  // namespace postern::base

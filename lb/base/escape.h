@@ -10,11 +10,14 @@
 
 namespace postern::base {
 
-// Control characters, quotes, backslashes and bytes that are no valid UTF-8 as \xNN; at most
-// max_bytes of input, then "...".
+// Control characters (C0, C1, line separators, changes of direction), double quotes, backslashes
+// and bytes that are no valid UTF-8 as \xNN; at most max_bytes of input, then "...".
 [[nodiscard]] std::string Printable(ByteView bytes, size_t max_bytes = 512);
-// Appends a JSON string with its quotes; invalid UTF-8 becomes U+FFFD, control characters \u00NN.
+// Appends a JSON string with its quotes; each byte of invalid UTF-8 becomes U+FFFD, the same
+// control characters \uNNNN.
 void AppendJsonString(std::string& out, ByteView bytes);
+// As RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF.
+[[nodiscard]] bool IsUtf8(ByteView bytes);
 // True if any byte is CR, LF or NUL: what may never reach a line of another protocol.
 [[nodiscard]] bool HasLineBreakOrNul(ByteView bytes);
 
