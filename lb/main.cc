@@ -1,3 +1,52 @@
-int main() {
-  return 0;
+// main: the command line: argv to an action, its exit code (0 good, 1 failed, 2 usage).
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "lb/daemon/commands.h"
+#include "lb/daemon/process.h"
+#include "revision.h"
+
+namespace postern::daemon {
+std::string Revision() {
+  return *POSTERN_REVISION == '\0' ? "unknown" : POSTERN_REVISION;
+}
+}  // namespace postern::daemon
+
+int main(int argc, char** argv) {
+  namespace daemon = postern::daemon;
+  CLI::App app{"Postern: a mail-aware load balancer for SMTP, submission, IMAP and POP3",
+               "postern"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", daemon::VersionText());
+  app.footer(
+      "Signals to a running postern: HUP reload, TERM drain and exit, INT stop at once, USR1 "
+      "reopen logs.");
+  std::string config = "/etc/postern/postern.json";
+  const auto add_config = [&config](CLI::App* command) {
+    command->add_option("-c,--config", config, "configuration file")->capture_default_str();
+    return command;
+  };
+  CLI::App* run = add_config(app.add_subcommand("run", "serve until a signal ends it"));
+  CLI::App* check =
+      add_config(app.add_subcommand("check", "say everything that is wrong with a configuration"));
+  CLI::App* schema = app.add_subcommand("schema", "print the JSON Schema of the configuration");
+  CLI::App* version =
+      app.add_subcommand("version", "print the version, and those of the libraries inside");
+  CLI::App* status = add_config(app.add_subcommand("status", "show the running process"));
+  CLI::App* reload = add_config(
+      app.add_subcommand("reload", "have the running process read its configuration anew"));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (run->parsed()) return daemon::Process(config).Run();
+  if (check->parsed()) return daemon::Check(config);
+  if (schema->parsed()) return daemon::PrintSchema();
+  if (version->parsed()) return daemon::PrintVersion();
+  if (status->parsed()) return daemon::ShowStatus(config);
+  if (reload->parsed()) return daemon::AskReload(config);
+  return 2;
 }

@@ -136,6 +136,9 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
     if (!worker) return base::Error{worker.error()};
     snapshot->workers.push_back(std::move(worker).value());
   }
+  auto health = BuildWorker(*snapshot, inputs, trust_stores);
+  if (!health) return base::Error{health.error()};
+  snapshot->health_tls = health->parts->back_tls;
   CollectProblems(*snapshot);
   return snapshot;
 }

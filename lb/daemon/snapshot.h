@@ -45,6 +45,8 @@ struct Snapshot {
   std::shared_ptr<const balance::EndpointTable> endpoints;
   std::shared_ptr<const tls::CertificateStore> certificates;  // null without certificates
   std::vector<WorkerParts> workers;
+  // TLS contexts of the health thread's own, by EndpointId.
+  std::vector<std::shared_ptr<const io::TlsSettings>> health_tls;
   std::vector<std::string> problems;  // for people: warnings of the configuration and of the build
 };
 

@@ -250,6 +250,10 @@ void Worker::DrainTick() {
   drain_timer_.ArmAt(loop_.Now() + kDrainTick);
 }
 
+void Worker::ReportLag() {
+  loop_.Post([this] { recorder_.EventLoopLag(index_, loop_.TakeLag()); });
+}
+
 void Worker::Stop() {
   loop_.Post([this] { StopNow(); });
 }

@@ -65,6 +65,9 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   void Stop();
   void Join();
 
+  // Puts the loop's lag since the last call into the metrics.
+  void ReportLag();
+
   [[nodiscard]] uint64_t num_sessions() const {
     return num_sessions_.load(std::memory_order_relaxed);
   }

@@ -10,6 +10,7 @@
 
 #include "lb/base/address.h"
 #include "lb/base/clock.h"
+#include "lb/base/peer_name.h"
 
 namespace postern::io {
 
@@ -19,12 +20,7 @@ struct ResolvedName {
   std::string error;                       // why there are none
 };
 
-// The outcome of a forward-confirmed reverse lookup, in XCLIENT's words.
-struct PeerName {
-  enum class Kind { kName, kUnavailable, kTempUnavailable };
-  Kind kind = Kind::kTempUnavailable;
-  std::string name;  // lower case, only letters, digits, '-', '_' and '.'
-};
+using base::PeerName;
 
 class Resolver {
  public:

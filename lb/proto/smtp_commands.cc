@@ -193,7 +193,7 @@ void SmtpRelay::Hello(SmtpVerb verb, ByteView args) {
   if (is_esmtp_) {
     SayEhlo();
   } else {
-    Say("250 " + settings_.hostname + "\r\n");
+    Say("250 " + std::string(settings_.hostname) + "\r\n");
   }
 }
 

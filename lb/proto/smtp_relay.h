@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -67,7 +68,7 @@ struct SmtpTimeouts {
 enum class SmtpBareNewline : uint8_t { kReject, kNormalize, kPass };
 enum class SmtpFrontTls : uint8_t { kNone, kOffered, kActive };
 
-// Of the listener; outlives its relays.
+// Of the listener; outlives its relays, and so does what its views point to.
 struct SmtpSettings {
   bool is_submission = false;
   SmtpFrontTls tls = SmtpFrontTls::kNone;  // kActive: implicit
@@ -76,8 +77,8 @@ struct SmtpSettings {
   bool offers_xoauth2 = false;
   bool offers_oauthbearer = false;
   bool pass_refusal_text = false;
-  std::string hostname;
-  std::vector<std::string> capabilities;  // EHLO keywords; what Postern cannot parse is left out
+  std::string_view hostname;
+  std::span<const std::string> capabilities;  // EHLO keywords; what Postern cannot parse is left out
   SmtpBareNewline bare_newline = SmtpBareNewline::kReject;
   uint64_t replay_memory = 256 << 10;
   uint32_t retries = 2;

@@ -61,21 +61,19 @@ void Intake::OnStream(io::Stream& from, io::Stream::Event event) {
 }
 
 void Intake::ReadProxyHeader() {
-  const proto::ProxyHeaderResult header = proto::ParseProxyHeader(stream->Input());
-  switch (header.status) {
-    case proto::ProxyHeaderStatus::kNeedBytes:
-      return;
-    case proto::ProxyHeaderStatus::kInvalid:
+  const proto::ProxyParse parse = proto::ParseProxyHeader(stream->Input());
+  switch (parse.status) {
+    case proto::ProxyParse::Status::kNeedMore: return;
+    case proto::ProxyParse::Status::kInvalid:
       Fail(metrics::RejectReason::kProxyHeader, "invalid PROXY header");
       return;
-    case proto::ProxyHeaderStatus::kComplete:
-      break;
+    case proto::ProxyParse::Status::kDone: break;
   }
-  stream->Consume(header.consumed);
-  // LOCAL (or UNKNOWN) is the proxy speaking for itself: the addresses of the socket hold.
-  if (header.addresses) {
-    client.client = header.addresses->source;
-    client.local = header.addresses->destination;
+  stream->Consume(parse.size_bytes);
+  // LOCAL or UNKNOWN is the hop speaking for itself: the addresses of the socket hold.
+  if (parse.header.has_addresses) {
+    client.client = parse.header.source;
+    client.local = parse.header.destination;
   }
   if (listener->conf.tls != conf::TlsMode::kImplicit) {
     Ready();

@@ -1,0 +1,205 @@
+// admin: routes of the API, access, and the JSON of its answers.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/daemon/admin.h"
+
+#include <array>
+
+#include "lb/base/bytes.h"
+#include "lb/base/escape.h"
+#include "lb/base/log.h"
+#include "lb/base/secret.h"
+
+namespace postern::daemon {
+namespace {
+
+using base::AppendJsonString;
+
+AdminResponse Error(int status, std::string_view code, std::string_view message,
+                    std::string_view path = "") {
+  AdminResponse response;
+  response.status = status;
+  response.body = R"({"error":{"code":)";
+  AppendJsonString(response.body, code);
+  response.body += R"(,"message":)";
+  AppendJsonString(response.body, message);
+  response.body += R"(,"path":)";
+  AppendJsonString(response.body, path);
+  response.body += "}}\n";
+  return response;
+}
+
+void AppendStrings(std::string& out, const std::vector<std::string>& strings) {
+  out += '[';
+  for (size_t i = 0; i < strings.size(); ++i) {
+    if (i > 0) out += ',';
+    AppendJsonString(out, strings[i]);
+  }
+  out += ']';
+}
+
+void AppendProblems(std::string& out, const std::vector<conf::Problem>& problems) {
+  out += '[';
+  for (size_t i = 0; i < problems.size(); ++i) {
+    const conf::Problem& problem = problems[i];
+    if (i > 0) out += ',';
+    out += R"({"file":)";
+    AppendJsonString(out, problem.file);
+    out += R"(,"line":)" + std::to_string(problem.line);
+    out += R"(,"column":)" + std::to_string(problem.column);
+    out += R"(,"path":)";
+    AppendJsonString(out, problem.path);
+    out += R"(,"message":)";
+    AppendJsonString(out, problem.message);
+    out += R"(,"hint":)";
+    AppendJsonString(out, problem.hint);
+    out += '}';
+  }
+  out += ']';
+}
+
+// Who may ask for a path, and how.
+enum class Access : uint8_t { kEverybody, kReader, kChanger };
+enum class Page : uint8_t { kMetrics, kLive, kReady, kStatus, kReload };
+struct PageRow {
+  std::string_view path;
+  std::string_view method;
+  Access access;
+  Page page;
+};
+constexpr std::array<PageRow, 5> kPages = {{
+    {"/metrics", "GET", Access::kEverybody, Page::kMetrics},
+    {"/livez", "GET", Access::kEverybody, Page::kLive},
+    {"/readyz", "GET", Access::kEverybody, Page::kReady},
+    {"/api/v1/status", "GET", Access::kReader, Page::kStatus},
+    {"/api/v1/reload", "POST", Access::kChanger, Page::kReload},
+}};
+
+}  // namespace
+
+bool Admin::HasToken(const AdminRequest& request) const {
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string token = backend_.token();
+  if (token.empty() || !base::StartsWithIgnoreCase(request.authorization, kBearer)) return false;
+  // Secret compares in constant time.
+  return base::Secret(std::string_view(request.authorization).substr(kBearer.size())) ==
+         base::Secret(token);
+}
+
+AdminResponse Admin::Handle(const AdminRequest& request) {
+  const PageRow* row = nullptr;
+  for (const PageRow& candidate : kPages)
+    if (candidate.path == request.path) row = &candidate;
+  if (row == nullptr) return Error(404, "not_found", "there is no such page", request.path);
+
+  bool may_enter = false;
+  switch (row->access) {
+    case Access::kEverybody:
+      may_enter = true;
+      break;
+    case Access::kReader:
+      may_enter = request.is_unix || request.peer.is_loopback() || HasToken(request);
+      break;
+    case Access::kChanger:
+      may_enter = request.is_unix || HasToken(request);
+      break;
+  }
+  if (!may_enter)
+    return Error(401, "unauthorized",
+                 row->access == Access::kChanger
+                     ? "a change needs the bearer token (admin.token_file) or the Unix socket"
+                     : "reading from another machine needs the bearer token (admin.token_file)",
+                 request.path);
+  if (request.method != row->method && !(request.method == "HEAD" && row->method == "GET")) {
+    AdminResponse response =
+        Error(405, "method_not_allowed", "use " + std::string(row->method), request.path);
+    response.allow = row->method;
+    return response;
+  }
+  switch (row->page) {
+    case Page::kMetrics: {
+      AdminResponse response;
+      response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+      response.body = backend_.MetricsText();
+      return response;
+    }
+    case Page::kLive: {
+      AdminResponse response;
+      response.body = "{\"alive\":true}\n";
+      return response;
+    }
+    case Page::kReady:
+      return Ready();
+    case Page::kStatus:
+      return Status();
+    case Page::kReload:
+      return Reload(request);
+  }
+  return Error(500, "internal", "no such page", request.path);
+}
+
+AdminResponse Admin::Ready() {
+  const std::vector<std::string> reasons = backend_.NotReadyReasons();
+  AdminResponse response;
+  response.status = reasons.empty() ? 200 : 503;
+  response.body = R"({"reasons":)";
+  AppendStrings(response.body, reasons);
+  response.body += "}\n";
+  return response;
+}
+
+AdminResponse Admin::Status() {
+  const StatusReport report = backend_.Status();
+  AdminResponse response;
+  std::string& out = response.body;
+  out = R"({"version":)";
+  AppendJsonString(out, report.version);
+  out += R"(,"generation":)" + std::to_string(report.generation);
+  out += R"(,"started":)";
+  AppendJsonString(out, base::log::FormatTime(report.started));
+  out += R"(,"listeners":[)";
+  for (size_t i = 0; i < report.listeners.size(); ++i) {
+    if (i > 0) out += ',';
+    out += R"({"name":)";
+    AppendJsonString(out, report.listeners[i].name);
+    out += R"(,"protocol":)";
+    AppendJsonString(out, report.listeners[i].protocol);
+    out += R"(,"addresses":)";
+    AppendStrings(out, report.listeners[i].addresses);
+    out += '}';
+  }
+  out += R"(],"sessions":)" + std::to_string(report.sessions);
+  out += R"(,"problems":)";
+  AppendStrings(out, report.problems);
+  out += "}\n";
+  return response;
+}
+
+AdminResponse Admin::Reload(const AdminRequest& request) {
+  bool is_dry = false;
+  for (const auto& [name, value] : request.query) {
+    if (name != "dry_run" || (value != "0" && value != "1"))
+      return Error(400, "bad_query", "the only parameter is dry_run=1", request.path);
+    is_dry = value == "1";
+  }
+  const ReloadReport report = backend_.Reload(is_dry ? DryRun::kYes : DryRun::kNo);
+  AdminResponse response;
+  std::string& out = response.body;
+  if (!report.is_accepted) {
+    response = Error(422, "configuration_rejected",
+                     report.errors.empty() ? "rejected" : report.errors.front().ToString(),
+                     report.errors.empty() ? "" : report.errors.front().path);
+    out.resize(out.size() - 2);  // "}\n": more members follow
+    out += R"(,"errors":)";
+    AppendProblems(out, report.errors);
+  } else {
+    out = R"({"accepted":true,"dry_run":)";
+    out += is_dry ? "true" : "false";
+  }
+  out += R"(,"generation":)" + std::to_string(report.generation);
+  out += R"(,"warnings":)";
+  AppendProblems(out, report.warnings);
+  out += "}\n";
+  return response;
+}
+
+}  // namespace postern::daemon

@@ -1,0 +1,90 @@
+// admin: the HTTP API of the running process: metrics, health of the process itself, status,
+// reload.
+//
+// Pure: a request in, a response out. Reads are open on loopback and on the Unix socket; /metrics,
+// /livez and /readyz everywhere; the rest off loopback, and every change, needs the bearer token,
+// or the Unix socket. Thread:   control. Tests:    test/daemon/admin_test.cc
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "conf/load.h"
+#include "lb/base/address.h"
+#include "lb/base/clock.h"
+
+namespace postern::daemon {
+
+enum class DryRun : uint8_t { kNo, kYes };
+
+struct StatusReport {
+  std::string version;
+  uint64_t generation = 0;
+  base::WallTime started{};
+  struct Listener {
+    std::string name;
+    std::string protocol;
+    std::vector<std::string> addresses;  // real ones
+  };
+  std::vector<Listener> listeners;
+  uint64_t sessions = 0;
+  std::vector<std::string> problems;
+};
+
+struct ReloadReport {
+  bool is_accepted = false;
+  uint64_t generation = 0;  // in force now
+  std::vector<conf::Problem> errors;
+  std::vector<conf::Problem> warnings;
+};
+
+// What the API shows and does; the process implements it, tests fake it.
+class AdminBackend {
+ public:
+  [[nodiscard]] virtual StatusReport Status() const = 0;
+  [[nodiscard]] virtual std::string MetricsText() = 0;
+  // Empty: ready.
+  [[nodiscard]] virtual std::vector<std::string> NotReadyReasons() const = 0;
+  [[nodiscard]] virtual ReloadReport Reload(DryRun dry_run) = 0;
+  // Empty: there is none, and changes are for the Unix socket alone.
+  [[nodiscard]] virtual std::string token() const = 0;
+
+ protected:
+  ~AdminBackend() = default;
+};
+
+struct AdminRequest {
+  std::string method;                                        // "GET"
+  std::string path;                                          // decoded, without the query
+  std::vector<std::pair<std::string, std::string>> query{};  // decoded
+  std::string authorization;                                 // header, may be empty
+  bool is_unix = false;
+  base::IpAddress peer;  // meaningless on the Unix socket
+};
+
+struct AdminResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::string allow;  // header of a 405
+};
+
+class Admin {
+ public:
+  explicit Admin(AdminBackend& backend) : backend_(backend) {}
+  [[nodiscard]] AdminResponse Handle(const AdminRequest& request);
+
+ private:
+  [[nodiscard]] bool HasToken(const AdminRequest& request) const;
+  [[nodiscard]] AdminResponse Ready();
+  [[nodiscard]] AdminResponse Status();
+  [[nodiscard]] AdminResponse Reload(const AdminRequest& request);
+
+  AdminBackend& backend_;
+};
+
+}  // namespace postern::daemon

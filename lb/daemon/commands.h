@@ -1,0 +1,20 @@
+// commands: what `postern` does besides running: check, schema, version, and talking to the running
+// process.
+//
+// Each prints to stdout (errors to stderr) and returns the exit code: 0 good, 1 failed.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace postern::daemon {
+
+[[nodiscard]] std::string VersionText();
+[[nodiscard]] int PrintVersion();
+[[nodiscard]] int PrintSchema();
+[[nodiscard]] int Check(const std::string& config_path);
+// These find the running process by the admin socket, or address, of the configuration.
+[[nodiscard]] int ShowStatus(const std::string& config_path);
+[[nodiscard]] int AskReload(const std::string& config_path);
+
+}  // namespace postern::daemon

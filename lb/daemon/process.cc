@@ -1,0 +1,443 @@
+// process: start, reload, drain and stop of the running postern.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/daemon/process.h"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <utility>
+
+#include "lb/base/log.h"
+#include "lb/tls/cert_info.h"
+#include "lb/tls/certificate_store.h"
+#include "lb/tls/tls_library.h"
+
+namespace postern::daemon {
+namespace {
+
+constexpr base::Duration kHousekeeping = std::chrono::seconds(1);
+constexpr base::Duration kDrainTick = std::chrono::milliseconds(100);
+
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+uint32_t NumWorkers(const conf::Config& config) {
+  if (config.workers > 0) return config.workers;
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+void PrintProblems(const std::vector<conf::Problem>& problems, const char* kind) {
+  for (const conf::Problem& problem : problems)
+    std::fprintf(stderr, "%s: %s\n", kind, problem.ToString().c_str());
+}
+
+std::string BindingKey(const conf::Listener& listener, size_t place) {
+  return listener.name + "#" + std::to_string(place) + "#" + listener.addresses[place].ToString();
+}
+
+}  // namespace
+
+conf::FileChecks SystemFileChecks() {
+  conf::FileChecks checks;
+  checks.pair = [](const std::string& cert, const std::string& key) {
+    return tls::CheckPair(cert, key);
+  };
+  checks.ca_file = [](const std::string& path) { return tls::CheckCaFile(path); };
+  checks.ticket_keys = [](const std::string& path) { return tls::CheckTicketKeys(path); };
+  checks.knows_group = [](const std::string& group) { return tls::KnowsGroup(group); };
+  return checks;
+}
+
+Process::Process(std::string config_path)
+    : config_path_(std::move(config_path)),
+      recorder_(registry_),
+      ticket_keys_(std::make_shared<tls::TicketKeys>()),
+      drain_timer_(loop_.timers(), io::Timer::Invoke<&Process::OnDrainTick, Process>, this),
+      housekeeping_timer_(loop_.timers(), io::Timer::Invoke<&Process::OnHousekeeping, Process>,
+                          this) {}
+
+Process::~Process() = default;
+
+int Process::Run() {
+  net::SignalWatcher::Block({SIGHUP, SIGTERM, SIGINT, SIGUSR1});
+  RaiseDescriptorLimit();
+  conf::LoadResult loaded = conf::LoadFile(config_path_, SystemFileChecks());
+  PrintProblems(loaded.warnings, "warning");
+  PrintProblems(loaded.errors, "error");
+  if (!loaded.config) return 1;
+  auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
+  base::log::Configure(config->log.level, config->log.format);
+  const auto num_workers = static_cast<int>(NumWorkers(*config));
+  endpoint_book_ = std::make_unique<balance::EndpointBook>(num_workers);
+  started_ = loop_.WallNow();
+
+  auto built =
+      BuildSnapshot(config, {num_workers, *endpoint_book_, ticket_keys_, base::SystemClock()});
+  if (!built) {
+    std::fprintf(stderr, "error: %s\n", built.error().c_str());
+    return 1;
+  }
+  for (int i = 0; i < num_workers; ++i)
+    workers_.push_back(std::make_unique<Worker>(i, shared_, registry_, session_log_));
+  auto bindings = Bind(*config);
+  if (!bindings) {
+    std::fprintf(stderr, "error: %s\n", bindings.error().c_str());
+    return 1;
+  }
+  if (const std::string error = OpenAdmin(*config); !error.empty()) {
+    std::fprintf(stderr, "error: %s\n", error.c_str());
+    return 1;
+  }
+  if (const std::string error = session_log_.Open(config->log.sessions, config->log.format);
+      !error.empty()) {
+    std::fprintf(stderr, "error: log.sessions: %s\n", error.c_str());
+    return 1;
+  }
+  registry_.SetBuildInfo(POSTERN_VERSION, Revision(), tls::LibraryName());
+  StartThreads();
+  for (const conf::Problem& warning : loaded.warnings)
+    built.value()->problems.push_back(warning.ToString());
+  Publish(std::move(built).value(), std::move(bindings).value());
+  for (const auto& [key, binding] : bindings_)
+    base::log::Info("listening",
+                    {{"listener", binding.name}, {"address", binding.address.ToString()}});
+  for (const base::SocketAddress& address : http_->addresses())
+    base::log::Info("admin_listening", {{"address", address.ToString()}});
+  base::log::Info("started", {{"version", POSTERN_VERSION},
+                              {"workers", std::to_string(num_workers)},
+                              {"tls_library", tls::LibraryName()}});
+  signals_ = std::make_unique<net::SignalWatcher>(
+      loop_, std::initializer_list<int>{SIGHUP, SIGTERM, SIGINT, SIGUSR1},
+      [this](int signal) { OnSignal(signal); });
+  last_rotation_ = loop_.Now();
+  housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
+  NotifySystemd("READY=1");
+  loop_.Run();
+  StopThreads();
+  http_.reset();
+  base::log::Info("stopped", {});
+  return 0;
+}
+
+// New sockets for addresses that are not bound yet; the others are carried over.
+base::Result<Process::Bindings> Process::Bind(const conf::Config& config) const {
+  Bindings wanted;
+  for (uint32_t i = 0; i < config.listeners.size(); ++i) {
+    const conf::Listener& listener = config.listeners[i];
+    for (size_t place = 0; place < listener.addresses.size(); ++place) {
+      const std::string key = BindingKey(listener, place);
+      BoundListener binding;
+      binding.name = listener.name;
+      binding.listener = i;
+      if (const auto known = bindings_.find(key); known != bindings_.end()) {
+        binding.address = known->second.address;
+      } else {
+        auto bound = net::BindAll(listener.addresses[place], workers_.size());
+        if (!bound) return base::Error{"listener " + listener.name + ": " + bound.error()};
+        binding.sockets = std::move(bound).value();
+        binding.address = net::LocalAddressOf(binding.sockets.front().get());
+        binding.is_new = true;
+      }
+      wanted[key] = std::move(binding);
+    }
+  }
+  return wanted;
+}
+
+void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
+  snapshot->generation = ++generation_;
+  const conf::Config& config = *snapshot->config;
+  FillSlots(*snapshot, registry_.Configure(config));
+  for (WorkerParts& worker : snapshot->workers)
+    worker.listeners = Announce(*snapshot, worker.listeners);
+  if (!config.tls.ticket_keys.empty()) {
+    if (auto keys = tls::TicketKeys::ReadFile(config.tls.ticket_keys); keys.ok())
+      ticket_keys_->Use(std::move(keys).value());
+  }
+  if (snapshot->certificates != nullptr)
+    for (const tls::ServerCertificate& certificate : snapshot->certificates->certificates())
+      registry_.SetCertificate(certificate.path, certificate.not_after);
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    std::vector<ListenSocket> sockets;
+    for (auto& [key, binding] : bindings) {
+      ListenSocket socket;
+      socket.key = key;
+      socket.listener = binding.listener;
+      if (binding.is_new) socket.fd = std::move(binding.sockets[i]);
+      sockets.push_back(std::move(socket));
+    }
+    workers_[i]->Apply(snapshot->workers[i], std::move(sockets));
+  }
+  for (auto& [key, binding] : bindings) {
+    binding.sockets.clear();
+    binding.is_new = false;
+  }
+  bindings_ = std::move(bindings);
+  snapshot_ = std::move(snapshot);
+  base::log::Configure(config.log.level, config.log.format);
+  registry_.SetConfigGeneration(generation_, snapshot_->loaded);
+  health_loop_->Post([this, snapshot = snapshot_] {
+    learner_->Watch(snapshot->config, snapshot->endpoints, snapshot->health_tls);
+  });
+}
+
+ReloadReport Process::Reload(DryRun dry_run) {
+  ReloadReport report;
+  report.generation = generation_;
+  conf::LoadResult loaded = conf::LoadFile(config_path_, SystemFileChecks());
+  report.warnings = loaded.warnings;
+  report.errors = loaded.errors;
+  const auto reject = [&](const std::string& why) {
+    conf::Problem problem;
+    problem.file = config_path_;
+    problem.message = why;
+    report.errors.push_back(std::move(problem));
+  };
+  std::shared_ptr<Snapshot> snapshot;
+  base::Result<Bindings> bindings = Bindings();
+  if (is_draining_) {
+    reject("the process is ending");
+  } else if (loaded.config) {
+    auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
+    auto built = BuildSnapshot(config, {static_cast<int>(workers_.size()), *endpoint_book_,
+                                        ticket_keys_, base::SystemClock()});
+    if (!built) {
+      reject(built.error());
+    } else {
+      snapshot = std::move(built).value();
+      bindings = Bind(*snapshot->config);
+      if (!bindings) reject(bindings.error());
+      // What a running process cannot change is said rather than ignored.
+      if (NumWorkers(*snapshot->config) != workers_.size())
+        snapshot->problems.push_back("workers: takes effect at the next start");
+      if (snapshot->config->admin.addresses != admin_addresses_ ||
+          snapshot->config->admin.socket != admin_socket_)
+        snapshot->problems.push_back("admin: takes effect at the next start");
+    }
+  }
+  report.is_accepted = report.errors.empty();
+  if (dry_run == DryRun::kYes) return report;
+  if (!report.is_accepted) {
+    registry_.CountReload(metrics::Registry::ReloadResult::kRejected);
+    PrintProblems(report.errors, "error");
+    base::log::Error("reload_rejected", {{"errors", std::to_string(report.errors.size())},
+                                         {"first", report.errors.front().ToString()}});
+    return report;
+  }
+  for (const conf::Problem& warning : loaded.warnings)
+    snapshot->problems.push_back(warning.ToString());
+  if (const std::string error =
+          session_log_.Open(snapshot->config->log.sessions, snapshot->config->log.format);
+      !error.empty())
+    snapshot->problems.push_back("log.sessions: " + error);
+  Publish(std::move(snapshot), std::move(bindings).value());
+  registry_.CountReload(metrics::Registry::ReloadResult::kAccepted);
+  report.generation = generation_;
+  base::log::Info("reloaded", {{"generation", std::to_string(generation_)}});
+  return report;
+}
+
+std::string Process::OpenAdmin(const conf::Config& config) {
+  admin_ = std::make_unique<Admin>(*this);
+  if (!config.admin.token_file.empty()) {
+    std::ifstream file(config.admin.token_file);
+    if (!std::getline(file, token_) || token_.empty())
+      return "admin.token_file: " + config.admin.token_file + " cannot be read, or is empty";
+  }
+  admin_addresses_ = config.admin.addresses;
+  admin_socket_ = config.admin.socket;
+  http_ = std::make_unique<net::HttpServer>(loop_, [this](const net::HttpRequest& request) {
+    AdminRequest asked;
+    asked.method = request.method;
+    asked.path = request.path;
+    asked.query = request.query;
+    asked.authorization = request.Header("authorization");
+    asked.is_unix = request.is_unix;
+    asked.peer = request.peer.ip;
+    const AdminResponse answer = admin_->Handle(asked);
+    net::HttpResponse response;
+    response.status = answer.status;
+    response.content_type = answer.content_type;
+    response.body = answer.body;
+    if (!answer.allow.empty()) response.headers.emplace_back("Allow", answer.allow);
+    if (answer.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return response;
+  });
+  for (const base::SocketAddress& address : config.admin.addresses)
+    if (const auto bound = http_->Listen(address); !bound) return "admin.address: " + bound.error();
+  if (!config.admin.socket.empty())
+    if (const auto bound = http_->ListenUnix(config.admin.socket); !bound)
+      return "admin.socket: " + bound.error();
+  return "";
+}
+
+void Process::StartThreads() {
+  shared_.learned = [this](std::shared_ptr<balance::EndpointState> state,
+                           std::vector<std::string> capabilities) {
+    // Called on a worker: the facts are replaced here, the announcements on the control thread.
+    auto facts = std::make_shared<balance::EndpointFacts>();
+    if (const auto old = state->facts()) *facts = *old;
+    if (facts->has_capabilities && facts->capabilities == capabilities) return;
+    facts->capabilities = std::move(capabilities);
+    facts->has_capabilities = true;
+    state->set_facts(std::move(facts));
+    loop_.Post([this] { AnnounceAgain(); });
+  };
+  health_loop_ = std::make_unique<net::EventLoop>();
+  health_dialer_ = std::make_unique<net::TcpDialer>(*health_loop_);
+  health_resolver_ = std::make_unique<net::DnsResolver>(*health_loop_);
+  learner_ = std::make_unique<health::Learner>(*health_loop_, *health_dialer_, *health_resolver_,
+                                               [this] { loop_.Post([this] { AnnounceAgain(); }); });
+  health_thread_ = std::thread([this] { health_loop_->Run(); });
+  for (const auto& worker : workers_) worker->Start();
+}
+
+void Process::StopThreads() {
+  for (const auto& worker : workers_) worker->Stop();
+  for (const auto& worker : workers_) worker->Join();
+  // Timers and streams of the learner belong to its loop: they go there.
+  health_loop_->Post([this] {
+    learner_.reset();
+    health_loop_->Stop();
+  });
+  health_thread_.join();
+  workers_.clear();
+}
+
+void Process::AnnounceAgain() {
+  if (snapshot_ == nullptr) return;
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    ListenerList announced = daemon::Announce(*snapshot_, snapshot_->workers[i].listeners);
+    if (announced == snapshot_->workers[i].listeners) continue;
+    snapshot_->workers[i].listeners = announced;
+    workers_[i]->Announce(std::move(announced));
+  }
+}
+
+void Process::OnSignal(int signal) {
+  switch (signal) {
+    case SIGHUP: {
+      NotifySystemd("RELOADING=1");
+      (void)Reload(DryRun::kNo);
+      NotifySystemd("READY=1");
+      return;
+    }
+    case SIGUSR1: {
+      const std::string error = session_log_.Reopen();
+      if (!error.empty()) base::log::Error("reopen_failed", {{"why", error}});
+      return;
+    }
+    case SIGTERM:
+      BeginDrain();
+      return;
+    case SIGINT:
+      base::log::Info("stopping", {});
+      NotifySystemd("STOPPING=1");
+      loop_.Stop();
+      return;
+    default:
+      return;
+  }
+}
+
+void Process::BeginDrain() {
+  if (is_draining_) return;
+  is_draining_ = true;
+  const conf::Drain& drain = snapshot_->config->drain;
+  base::log::Info("draining", {{"deadline_s", std::to_string(drain.deadline.count() / 1000)}});
+  NotifySystemd("STOPPING=1");
+  drain_deadline_ = loop_.Now() + drain.deadline;
+  for (const auto& worker : workers_) worker->BeginDrain(drain.spread);
+  drain_timer_.ArmAt(loop_.Now() + kDrainTick);
+}
+
+void Process::OnDrainTick() {
+  if (shared_.sessions.load(std::memory_order_relaxed) == 0) {
+    // One round more, so that what was accepted at the very end is counted.
+    if (drain_round_++ > 0) {
+      loop_.Stop();
+      return;
+    }
+  } else {
+    drain_round_ = 0;
+  }
+  if (loop_.Now() >= drain_deadline_) {
+    base::log::Warn("drain_deadline", {{"sessions", std::to_string(shared_.sessions.load())}});
+    loop_.Stop();
+    return;
+  }
+  drain_timer_.ArmAt(loop_.Now() + kDrainTick);
+}
+
+void Process::OnHousekeeping() {
+  if (snapshot_->config->tls.ticket_keys.empty() &&
+      loop_.Now() - last_rotation_ >= tls::TicketKeys::kRotateEvery) {
+    ticket_keys_->Rotate();
+    last_rotation_ = loop_.Now();
+  }
+  for (size_t i = 0; i < workers_.size(); ++i) workers_[i]->ReportLag();
+  housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
+}
+
+StatusReport Process::Status() const {
+  StatusReport report;
+  report.version = POSTERN_VERSION;
+  report.generation = generation_;
+  report.started = started_;
+  report.sessions = shared_.sessions.load(std::memory_order_relaxed);
+  if (snapshot_ == nullptr) return report;
+  for (const conf::Listener& listener : snapshot_->config->listeners) {
+    StatusReport::Listener shown;
+    shown.name = listener.name;
+    shown.protocol = conf::Name(listener.protocol);
+    for (size_t place = 0; place < listener.addresses.size(); ++place)
+      if (const auto it = bindings_.find(BindingKey(listener, place)); it != bindings_.end())
+        shown.addresses.push_back(it->second.address.ToString());
+    report.listeners.push_back(std::move(shown));
+  }
+  report.problems = snapshot_->problems;
+  return report;
+}
+
+std::string Process::MetricsText() {
+  return registry_.Text();
+}
+
+std::vector<std::string> Process::NotReadyReasons() const {
+  std::vector<std::string> reasons;
+  if (snapshot_ == nullptr) reasons.push_back("starting");
+  if (is_draining_) reasons.push_back("draining");
+  return reasons;
+}
+
+// sd_notify(3) in a few lines: one datagram to the socket that the service manager named.
+void Process::NotifySystemd(const std::string& state) const {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr) return;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const size_t length = std::strlen(path);
+  if (length == 0 || length >= sizeof(address.sun_path)) return;
+  std::memcpy(address.sun_path, path, length);
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  (void)sendto(fd, state.data(), state.size(), MSG_NOSIGNAL,
+               reinterpret_cast<const sockaddr*>(&address),
+               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
+  close(fd);
+}
+
+}  // namespace postern::daemon

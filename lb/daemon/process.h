@@ -1,0 +1,107 @@
+// process: the running postern: control thread, workers, the health thread, the snapshot in force.
+//
+// Run() is the control thread: signals (HUP reload, TERM drain, INT stop, USR1 reopen logs), admin
+// HTTP, reloads. Owner:    main.   Thread: control, except where a method says otherwise. Tests:
+// test/integration/ SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "conf/load.h"
+#include "health/learner.h"
+#include "lb/balance/endpoint.h"
+#include "lb/daemon/admin.h"
+#include "lb/daemon/snapshot.h"
+#include "lb/daemon/worker.h"
+#include "lb/net/event_loop.h"
+#include "lb/net/http_server.h"
+#include "lb/net/signal_watcher.h"
+#include "lb/tls/ticket_keys.h"
+#include "metrics/recorder.h"
+#include "metrics/session_log.h"
+
+namespace postern::daemon {
+
+class Process final : public AdminBackend {
+ public:
+  explicit Process(std::string config_path);
+  ~Process();
+  // Loads the configuration, binds, starts the threads, serves until a signal ends it. The exit
+  // code.
+  [[nodiscard]] int Run();
+
+  // AdminBackend
+  [[nodiscard]] StatusReport Status() const override;
+  [[nodiscard]] std::string MetricsText() override;
+  [[nodiscard]] std::vector<std::string> NotReadyReasons() const override;
+  [[nodiscard]] ReloadReport Reload(DryRun dry_run) override;
+  [[nodiscard]] std::string token() const override { return token_; }
+
+ private:
+  struct BoundListener {
+    std::string name;
+    uint32_t listener = 0;
+    base::SocketAddress address;        // the real one
+    std::vector<net::OwnedFd> sockets;  // one per worker, until they are handed over
+    bool is_new = false;
+  };
+  // Key: listener name, place of the address in its list, address as configured.
+  using Bindings = std::map<std::string, BoundListener>;
+
+  [[nodiscard]] base::Result<Bindings> Bind(const conf::Config& config) const;
+  void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
+  [[nodiscard]] std::string OpenAdmin(const conf::Config& config);
+  void OnSignal(int signal);
+  void OnHousekeeping();
+  void OnDrainTick();
+  void BeginDrain();
+  void AnnounceAgain();
+  void StartThreads();
+  void StopThreads();
+  void NotifySystemd(const std::string& state) const;
+
+  const std::string config_path_;
+  net::EventLoop loop_;
+  std::unique_ptr<net::SignalWatcher> signals_;
+  metrics::Registry registry_;
+  metrics::SessionLog session_log_;
+  metrics::Recorder recorder_;  // the control thread's own
+  Shared shared_;
+  std::unique_ptr<balance::EndpointBook> endpoint_book_;
+  std::shared_ptr<tls::TicketKeys> ticket_keys_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<health::Learner> learner_;
+  std::unique_ptr<net::EventLoop> health_loop_;
+  std::unique_ptr<net::TcpDialer> health_dialer_;
+  std::unique_ptr<net::DnsResolver> health_resolver_;
+  std::thread health_thread_;
+
+  std::shared_ptr<Snapshot> snapshot_;
+  Bindings bindings_;
+  std::unique_ptr<Admin> admin_;
+  std::unique_ptr<net::HttpServer> http_;
+  std::vector<base::SocketAddress> admin_addresses_;  // as configured
+  std::string admin_socket_;
+  std::string token_;
+  base::WallTime started_{};
+  uint64_t generation_ = 0;
+  base::MonoTime drain_deadline_{};
+  bool is_draining_ = false;
+  int drain_round_ = 0;  // ticks in a row without a session
+  io::Timer drain_timer_;
+  io::Timer housekeeping_timer_;
+  base::MonoTime last_rotation_{};
+};
+
+// The commit that this binary was built from; "unknown" outside a checkout. Defined by main.
+[[nodiscard]] std::string Revision();
+
+// The checks of files that conf/ asks for, answered by lb/tls.
+[[nodiscard]] conf::FileChecks SystemFileChecks();
+
+}  // namespace postern::daemon

@@ -1,0 +1,373 @@
+// mail_dialogue: a session of IMAP or POP3 from its greeting to its login: the client's side.
+// (The backend's side is in mail_leg.cc.)
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/session/mail_dialogue.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "lb/base/check.h"
+
+namespace postern::session {
+
+using base::MonoTime;
+using base::Phase;
+using base::SessionResult;
+using base::Side;
+using metrics::AuthResult;
+using metrics::Direction;
+
+namespace {
+
+proto::MailProtocol ProtocolOf(const ListenerSettings& listener) {
+  return listener.conf.protocol == conf::Protocol::kPop3 ? proto::MailProtocol::kPop3
+                                                         : proto::MailProtocol::kImap;
+}
+
+proto::FrontPlan PlanOf(const ListenerSettings& listener, const io::Stream& front) {
+  proto::FrontPlan plan;
+  plan.hostname = listener.hostname;
+  plan.capabilities = listener.capabilities;
+  plan.offers_xoauth2 = listener.offers_xoauth2;
+  plan.offers_oauthbearer = listener.offers_oauthbearer;
+  plan.has_starttls = listener.conf.tls == conf::TlsMode::kStartTls && listener.tls != nullptr;
+  plan.is_in_tls = front.in_tls();
+  plan.auth_requires_tls = listener.conf.auth_requires_tls;
+  plan.pass_refusal_text = listener.conf.pass_refusal_text;
+  const conf::Limits& limits = listener.conf.limits;
+  plan.limits = {static_cast<size_t>(limits.line), static_cast<size_t>(limits.sasl_line),
+                 static_cast<size_t>(limits.literal), limits.bad_commands, limits.auth_failures};
+  return plan;
+}
+
+metrics::Mechanism MetricOf(proto::Mechanism mechanism) {
+  static_assert(static_cast<int>(proto::Mechanism::kUserPass) ==
+                static_cast<int>(metrics::Mechanism::kUserPass));
+  return static_cast<metrics::Mechanism>(mechanism);
+}
+
+}  // namespace
+
+MailDialogue::MailDialogue(SessionEnv& env, const ListenerSettings& listener,
+                           const ClientFacts& client, io::Stream& front,
+                           io::Stream::Observer& observer, Accounting& accounting)
+    : env_(env),
+      listener_(listener),
+      client_(client),
+      front_(front),
+      observer_(observer),
+      accounting_(accounting),
+      front_machine_(proto::MakeFront(ProtocolOf(listener), PlanOf(listener, front))),
+      login_deadline_(client.accepted + listener.conf.timeouts.Login(listener.conf.protocol)) {}
+
+MailDialogue::~MailDialogue() = default;
+
+void MailDialogue::Start() {
+  command_deadline_ = env_.loop.Now() + listener_.conf.timeouts.command;
+  PumpFront();
+}
+
+MonoTime MailDialogue::NextDeadline() const {
+  MonoTime next = std::min({login_deadline_, tls_deadline_, release_at_});
+  if (!is_waiting_) next = std::min(next, command_deadline_);
+  if (leg_ != nullptr) next = std::min(next, leg_->deadline);
+  return next;
+}
+
+void MailDialogue::OnFront(io::Stream::Event event) {
+  switch (event) {
+    case io::Stream::Event::kReadable:
+      accounting_.FrontArrived(front_.Input().size());
+      if (is_waiting_ || is_stalled_) {
+        // What is pipelined behind a login stays where it is; reading goes on for a while, so that
+        // a client that goes away is noticed.
+        if (front_.Input().size() > kMaxAhead && !std::exchange(is_front_paused_, true))
+          front_.PauseReads();
+        return;
+      }
+      PumpFront();
+      return;
+    case io::Stream::Event::kDrained:
+      if (std::exchange(is_stalled_, false)) PumpFront();
+      return;
+    case io::Stream::Event::kTlsUp: FrontTlsDone(); return;
+    case io::Stream::Event::kEnd:
+      if (tls_deadline_ != kNever) {
+        FrontTlsFailed(front_.end() == io::StreamEnd::kTlsFailed ? SessionResult::kProtocolError
+                                                                 : SessionResult::kClientLost,
+                       front_.tls_error());
+        return;
+      }
+      if (front_.end() == io::StreamEnd::kEof) {
+        is_front_at_eof_ = true;
+        // Commands behind a login, and then a FIN: the answers are still wanted.
+        if ((is_waiting_ || is_stalled_) && !front_.Input().empty() && release_at_ == kNever)
+          return;
+      }
+      ClientGone("client closed the connection");
+      return;
+    case io::Stream::Event::kConnected: return;
+  }
+}
+
+void MailDialogue::PumpFront() {
+  while (outcome_ == Outcome::kGoesOn) {
+    if (front_.Unsent() > kMaxAhead) {
+      is_stalled_ = true;
+      return;
+    }
+    const proto::FrontStep step = front_machine_->Next(front_.Input());
+    if (step.consumed > 0) front_.Consume(step.consumed);
+    if (!TakeFrontEvent(step.event)) return;
+  }
+}
+
+bool MailDialogue::TakeFrontEvent(const proto::FrontEvent& event) {
+  return std::visit(
+      [this](const auto& what) {
+        using What = std::decay_t<decltype(what)>;
+        if constexpr (std::is_same_v<What, proto::NeedBytes>) {
+          is_waiting_ = false;
+          if (is_draining_ && front_machine_->drain_point() == proto::DrainPoint::kNow) {
+            front_machine_->BeginDrain();
+            return true;
+          }
+          if (is_front_at_eof_) {
+            ClientGone("client closed the connection");
+            return false;
+          }
+          const uint64_t num_commands = front_machine_->num_commands();
+          if (std::exchange(num_commands_seen_, num_commands) != num_commands)
+            command_deadline_ = env_.loop.Now() + listener_.conf.timeouts.command;
+          if (std::exchange(is_front_paused_, false)) front_.ResumeReads();
+          return false;
+        } else if constexpr (std::is_same_v<What, proto::Wait>) {
+          is_waiting_ = true;
+          return false;
+        } else if constexpr (std::is_same_v<What, proto::Send>) {
+          accounting_.Bytes(Side::kFront, Direction::kOut, what.bytes.size());
+          front_.Write(what.bytes);
+          return true;
+        } else if constexpr (std::is_same_v<What, proto::StartTls>) {
+          StartFrontTls();
+          return false;
+        } else if constexpr (std::is_same_v<What, proto::Login>) {
+          is_waiting_ = true;
+          OnLogin(what);
+          return false;
+        } else if constexpr (std::is_same_v<What, proto::LoginAborted>) {
+          env_.recorder.Auth(listener_.conf.protocol, MetricOf(what.mechanism),
+                             AuthResult::kAborted);
+          return true;
+        } else if constexpr (std::is_same_v<What, proto::SaslResponse>) {
+          is_waiting_ = true;
+          if (leg_ == nullptr) {  // the backend has gone meanwhile
+            Unavailable(last_fault_);
+            return false;
+          }
+          leg_->deadline = env_.loop.Now() + listener_.conf.timeouts.auth;
+          leg_->machine->Respond(*what.line);
+          PumpBack();
+          return false;
+        } else if constexpr (std::is_same_v<What, proto::HandOver>) {
+          outcome_ = Outcome::kHandOver;
+          return false;
+        } else {
+          static_assert(std::is_same_v<What, proto::Ended>);
+          EndWith(what.cause);
+          return false;
+        }
+      },
+      event);
+}
+
+void MailDialogue::StartFrontTls() {
+  POSTERN_DCHECK(front_.Input().empty());
+  is_waiting_ = true;
+  tls_deadline_ = env_.loop.Now() + listener_.conf.timeouts.tls;
+  io::TlsRequest request;
+  request.role = io::TlsRole::kServer;
+  request.settings = listener_.tls.get();
+  front_.StartTls(request);
+}
+
+void MailDialogue::FrontTlsDone() {
+  if (std::exchange(tls_deadline_, kNever) == kNever) return;
+  const io::TlsFacts& facts = *front_.tls_facts();
+  env_.recorder.Handshake(Side::kFront, facts.version, facts.group, facts.is_resumed,
+                          /*is_ok=*/true);
+  front_machine_->TlsUp();
+  PumpFront();
+}
+
+void MailDialogue::FrontTlsFailed(SessionResult result, std::string why) {
+  tls_deadline_ = kNever;
+  env_.recorder.Handshake(Side::kFront, "", "", /*is_resumed=*/false, /*is_ok=*/false);
+  front_.Close();
+  cause_ = {result, Side::kFront, Phase::kTls, why.empty() ? "TLS handshake" : std::move(why)};
+  outcome_ = Outcome::kEnded;
+}
+
+void MailDialogue::ClientGone(std::string why) {
+  if (request_ != nullptr && release_at_ == kNever)
+    env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism),
+                       AuthResult::kAborted);
+  DropLeg();
+  accounting_.LegEnded(SessionResult::kClientLost);
+  EndWith({SessionResult::kClientLost, Side::kFront, front_machine_->phase(), std::move(why)});
+}
+
+void MailDialogue::EndWith(base::EndCause cause) {
+  cause_ = std::move(cause);
+  if (!last_fault_.empty() && cause_.result != SessionResult::kClientQuit) {
+    cause_.why += "; ";
+    cause_.why += last_fault_;
+  }
+  outcome_ = Outcome::kEnded;
+  front_.CloseGently();
+}
+
+void MailDialogue::OnTimer() {
+  const MonoTime now = env_.loop.Now();
+  if (tls_deadline_ <= now || (tls_deadline_ != kNever && login_deadline_ <= now)) {
+    FrontTlsFailed(SessionResult::kIdle, "TLS handshake took too long");
+    return;
+  }
+  if (release_at_ <= now) DeliverRefusal();
+  if (outcome_ != Outcome::kGoesOn) return;
+  const bool is_expired = login_deadline_ <= now || (!is_waiting_ && command_deadline_ <= now);
+  if (is_expired) {
+    release_at_ = kNever;
+    DropLeg();
+    accounting_.LegEnded(SessionResult::kIdle);
+    front_machine_->Expire();
+    is_stalled_ = false;
+    PumpFront();
+    // A client that reads nothing hears nothing.
+    if (outcome_ == Outcome::kGoesOn)
+      EndWith({SessionResult::kIdle, Side::kFront, front_machine_->phase(), "timeout"});
+    return;
+  }
+  if (leg_ != nullptr && leg_->deadline <= now) {
+    if (leg_->phase == Phase::kConnect && leg_->num_dialled < leg_->addresses.size()) {
+      TryAddress();
+      return;
+    }
+    LegFailed(base::FaultKind::kTimeout, "timeout");
+  }
+}
+
+void MailDialogue::BeginDrain() {
+  is_draining_ = true;
+  if (tls_deadline_ != kNever || is_stalled_) return;
+  if (front_machine_->drain_point() != proto::DrainPoint::kNow) return;
+  front_machine_->BeginDrain();
+  PumpFront();
+}
+
+void MailDialogue::Kill(SessionResult why) {
+  DropLeg();
+  accounting_.LegEnded(why);
+  if (tls_deadline_ != kNever) {
+    FrontTlsFailed(why, "shutdown");
+    return;
+  }
+  release_at_ = kNever;
+  is_stalled_ = false;
+  front_machine_->Kill(why);
+  PumpFront();
+  if (outcome_ == Outcome::kGoesOn) EndWith({why, Side::kFront, front_machine_->phase(), ""});
+}
+
+// --- login ------------------------------------------------------------------------------------
+
+void MailDialogue::OnLogin(const proto::Login& login) {
+  request_ = login.request;
+  password_at_ = env_.loop.Now();
+  accounting_.user = request_->user;
+  last_fault_.clear();
+  if (!login.is_usable) {
+    Refuse({}, AuthResult::kBadCredentials);
+    return;
+  }
+  parts_ = env_.parts;
+  user_key_ = parts_->user_key->Key(request_->user);
+  back_user_ = parts_->user_key->ForBackend(request_->user);
+  if (!proto::IsUsableUser(back_user_)) {  // a rewrite rule's doing
+    Refuse({}, AuthResult::kBadCredentials);
+    return;
+  }
+  if (env_.host.AuthBlocked(client_.client.ip, user_key_)) {
+    Refuse({}, AuthResult::kBlocked);
+    return;
+  }
+  tried_.clear();
+  if (FindHome()) TryNext();
+}
+
+bool MailDialogue::FindHome() {
+  const auto route = parts_->router->FindRoute(listener_.conf.route);
+  if (!route) {
+    Unavailable("the route is gone");
+    return false;
+  }
+  route::Facts facts;
+  facts.listener = listener_.conf.name;
+  facts.client = client_.client.ip;
+  if (const io::TlsFacts* tls = front_.tls_facts()) facts.sni = tls->server_name;
+  facts.user_key = user_key_;
+  const route::Decision decision = parts_->router->Decide(*route, facts);
+  if (decision.kind != route::Decision::Kind::kUnknown)
+    env_.recorder.RouteDecision(parts_->rule_slots[decision.route][decision.rule]);
+  switch (decision.kind) {
+    case route::Decision::Kind::kPool:
+      home_ = parts_->endpoints->PoolHome(decision.index, listener_.conf.protocol);
+      return true;
+    case route::Decision::Kind::kBackend:
+      home_ = parts_->endpoints->BackendHome(decision.index, listener_.conf.protocol);
+      return true;
+    case route::Decision::Kind::kReject:
+    case route::Decision::Kind::kUnknown:
+      // Reads like a wrong password, and takes as long.
+      Refuse({}, AuthResult::kBadCredentials);
+      return false;
+    case route::Decision::Kind::kTempFail: Unavailable("tempfail by rule"); return false;
+  }
+  return false;
+}
+
+void MailDialogue::Refuse(const proto::Refusal& refusal, AuthResult result) {
+  refusal_code_ = refusal.code;
+  refusal_text_ = refusal.text;
+  env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism), result);
+  if (result == AuthResult::kBadCredentials && refusal.is_bad_credentials)
+    env_.host.AuthFailed(client_.client.ip, user_key_);
+  last_fault_ = result == AuthResult::kBlocked ? "login blocked" : "login refused";
+  release_at_ =
+      std::max(env_.loop.Now(), password_at_ + listener_.conf.timeouts.auth_failure_delay);
+  if (release_at_ <= env_.loop.Now()) DeliverRefusal();
+}
+
+void MailDialogue::DeliverRefusal() {
+  release_at_ = kNever;
+  request_ = nullptr;
+  front_machine_->LoginRefused({refusal_code_, refusal_text_, true});
+  PumpFront();
+}
+
+void MailDialogue::Unavailable(std::string why) {
+  last_fault_ = std::move(why);
+  env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism),
+                     AuthResult::kTempFailure);
+  request_ = nullptr;
+  front_machine_->LoginUnavailable();
+  PumpFront();
+}
+
+std::unique_ptr<io::Stream> MailDialogue::TakeBack() {
+  return std::move(leg_->stream);
+}
+
+}  // namespace postern::session

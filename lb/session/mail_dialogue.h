@@ -1,0 +1,150 @@
+// mail_dialogue: a session of IMAP or POP3 from its greeting to its login: the client's dialogue, the
+// route, and one backend after the other until one has taken the login.
+//
+// Drives a FrontMachine and, while a login is under way, a BackMachine; knows no protocol. Freed as a
+// whole at hand-over.
+// Rules:    a fault of a backend before the login is answered leads to the next endpoint, as far as
+//           the home's storage allows; a refusal of the login is final. Every refusal, of a backend's,
+//           a route's or our own, comes at max(its answer, password received + auth_failure_delay).
+//           Only what went wrong before any byte that a client chose is held against an endpoint at
+//           once. A client that closes with nothing left to be run ends everything at once.
+// Owner:    one MailSession.   Thread: its worker's.
+// Limits:   of the listener; at most kMaxAhead bytes of what a client sends behind its login are kept,
+//           and as much of what it does not read.
+// Tests:    test/session/mail_session_test.cc, test/sim/
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lb/balance/endpoint.h"
+#include "lb/base/address.h"
+#include "lb/base/clock.h"
+#include "lb/base/end_cause.h"
+#include "lb/io/stream.h"
+#include "lb/proto/machine.h"
+#include "lb/session/accounting.h"
+#include "lb/session/session_env.h"
+
+namespace postern::session {
+
+class MailDialogue {
+ public:
+  enum class Outcome : uint8_t {
+    kGoesOn,
+    kHandOver,  // logged in: TakeBack; what both streams hold unread is the relay's
+    kEnded,     // cause() says why; the front stream is closed, or closing gently
+  };
+
+  // All references outlive the dialogue. observer: of the streams that it dials.
+  MailDialogue(SessionEnv& env, const ListenerSettings& listener, const ClientFacts& client,
+               io::Stream& front, io::Stream::Observer& observer, Accounting& accounting);
+  ~MailDialogue();
+
+  // After each of these, outcome() says how it stands.
+  void Start();
+  void OnFront(io::Stream::Event event);
+  void OnBack(io::Stream::Event event);
+  void OnTimer();
+  void BeginDrain();
+  void Kill(base::SessionResult why);
+
+  [[nodiscard]] Outcome outcome() const { return outcome_; }
+  [[nodiscard]] const base::EndCause& cause() const { return cause_; }
+  [[nodiscard]] base::MonoTime NextDeadline() const;
+  [[nodiscard]] uint64_t num_commands() const { return front_machine_->num_commands(); }
+  [[nodiscard]] std::unique_ptr<io::Stream> TakeBack();
+  // The client has closed its side, with commands behind its login.
+  [[nodiscard]] bool is_front_at_eof() const { return is_front_at_eof_; }
+  [[nodiscard]] bool is_draining() const { return is_draining_; }
+
+ private:
+  static constexpr size_t kMaxAhead = 32 << 10;
+  static constexpr base::MonoTime kNever = base::MonoTime::max();
+
+  // One backend's try.
+  struct Leg {
+    const balance::Endpoint* endpoint = nullptr;
+    std::shared_ptr<const balance::EndpointFacts> facts;
+    std::vector<base::IpAddress> addresses;
+    size_t num_dialled = 0;
+    std::unique_ptr<io::Stream> stream;
+    std::unique_ptr<proto::BackMachine> machine;
+    base::Phase phase = base::Phase::kConnect;
+    base::MonoTime phase_began;
+    base::MonoTime connect_deadline = kNever;  // of all its addresses
+    base::MonoTime deadline = kNever;          // of what it does now
+    bool has_sent_client_bytes = false;        // by a PROXY header
+  };
+
+  // Front.
+  void PumpFront();
+  // False: stop pumping.
+  bool TakeFrontEvent(const proto::FrontEvent& event);
+  void StartFrontTls();
+  void FrontTlsDone();
+  void FrontTlsFailed(base::SessionResult result, std::string why);
+  void ClientGone(std::string why);
+  void EndWith(base::EndCause cause);
+  void Answered();
+
+  // Login.
+  void OnLogin(const proto::Login& login);
+  [[nodiscard]] bool FindHome();
+  void Refuse(const proto::Refusal& refusal, metrics::AuthResult result);
+  void DeliverRefusal();
+  void Unavailable(std::string why);
+
+  // Back.
+  void TryNext();
+  void TryAddress();
+  void LegConnected();
+  void LegTlsUp();
+  void PumpBack();
+  // False: stop pumping.
+  bool TakeBackEvent(const proto::BackEvent& event);
+  void SetPhase(base::Phase phase);
+  void LegLost();
+  void LegFailed(base::FaultKind kind, std::string why);
+  void LoginDone(const proto::LoggedIn& answer);
+  void DropLeg();
+  [[nodiscard]] bool MayBlame() const;
+  [[nodiscard]] const metrics::EndpointSlots& SlotsOf(const balance::Endpoint& endpoint) const;
+
+  SessionEnv& env_;
+  const ListenerSettings& listener_;
+  const ClientFacts& client_;
+  io::Stream& front_;
+  io::Stream::Observer& observer_;
+  Accounting& accounting_;
+  std::unique_ptr<proto::FrontMachine> front_machine_;
+  Outcome outcome_ = Outcome::kGoesOn;
+  base::EndCause cause_;
+
+  base::MonoTime login_deadline_;
+  base::MonoTime command_deadline_ = kNever;
+  base::MonoTime tls_deadline_ = kNever;  // of the front's handshake
+  uint64_t num_commands_seen_ = 0;
+  bool is_front_at_eof_ = false;
+  bool is_front_paused_ = false;
+  bool is_stalled_ = false;  // the client does not read its answers
+  bool is_waiting_ = false;  // the front machine is, for us
+  bool is_draining_ = false;
+
+  // Of the login under way.
+  const proto::LoginRequest* request_ = nullptr;
+  std::shared_ptr<const Parts> parts_;  // keeps home and endpoints alive
+  const balance::Home* home_ = nullptr;
+  std::string user_key_, back_user_;
+  base::MonoTime password_at_;
+  std::vector<balance::EndpointId> tried_;
+  std::unique_ptr<Leg> leg_;
+  base::MonoTime release_at_ = kNever;  // of the refusal that is held back
+  std::string refusal_code_, refusal_text_;
+  std::string last_fault_;  // for the account
+};
+
+}  // namespace postern::session

@@ -1,0 +1,48 @@
+// make_session: which protocol has which session; the only place that knows.
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "lb/base/check.h"
+#include "lb/session/mail_session.h"
+#include "lb/session/session_env.h"
+
+namespace postern::session {
+
+std::string_view RefusalLine(conf::Protocol protocol) {
+  switch (protocol) {
+    case conf::Protocol::kImap:
+      return "* BYE too many connections from your address\r\n";
+    case conf::Protocol::kPop3:
+      return "-ERR [SYS/TEMP] too many connections from your address\r\n";
+    case conf::Protocol::kSmtp:
+    case conf::Protocol::kSubmission:
+    case conf::Protocol::kLmtp:
+      return "421 4.7.0 too many connections from your address\r\n";
+    case conf::Protocol::kSieve:
+      return "BYE \"too many connections from your address\"\r\n";
+    case conf::Protocol::kTcp:
+      break;
+  }
+  return "";
+}
+
+std::unique_ptr<Session> MakeSession(SessionEnv& env,
+                                     std::shared_ptr<const ListenerSettings> listener,
+                                     ClientFacts client, std::unique_ptr<io::Stream> front) {
+  switch (listener->conf.protocol) {
+    case conf::Protocol::kImap:
+    case conf::Protocol::kPop3:
+      return std::make_unique<MailSession>(env, std::move(listener), client, std::move(front));
+    case conf::Protocol::kSmtp:
+    case conf::Protocol::kSubmission:
+    case conf::Protocol::kLmtp:
+    case conf::Protocol::kSieve:
+    case conf::Protocol::kTcp:
+      break;
+  }
+  // The validator lets no listener of another protocol through to a worker.
+  POSTERN_CHECK(false);
+  return nullptr;
+}
+
+}  // namespace postern::session

@@ -1,0 +1,367 @@
+// smtp_session: drives a SmtpRelay over two streams.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/session/smtp_session.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "lb/base/escape.h"
+
+namespace postern::session {
+namespace {
+
+using base::FaultKind;
+using base::Phase;
+using base::SessionResult;
+using base::Side;
+using io::Stream;
+using io::StreamEnd;
+
+proto::SmtpFrontTls FrontTlsOf(const ListenerSettings& listener, const Stream& front) {
+  if (front.in_tls()) return proto::SmtpFrontTls::kActive;
+  return listener.conf.tls == conf::TlsMode::kStartTls ? proto::SmtpFrontTls::kOffered
+                                                       : proto::SmtpFrontTls::kNone;
+}
+
+proto::SmtpBareNewline BareNewlineOf(conf::BareNewline mode) {
+  switch (mode) {
+    case conf::BareNewline::kReject: return proto::SmtpBareNewline::kReject;
+    case conf::BareNewline::kNormalize: return proto::SmtpBareNewline::kNormalize;
+    case conf::BareNewline::kPass: return proto::SmtpBareNewline::kPass;
+  }
+  return proto::SmtpBareNewline::kReject;
+}
+
+proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& front) {
+  const conf::Listener& conf = listener.conf;
+  proto::SmtpSettings settings;
+  settings.is_submission = conf.protocol == conf::Protocol::kSubmission;
+  settings.tls = FrontTlsOf(listener, front);
+  settings.auth_requires_tls = conf.auth_requires_tls;
+  settings.require_tls = conf.require_tls;
+  settings.offers_xoauth2 = listener.offers_xoauth2;
+  settings.offers_oauthbearer = listener.offers_oauthbearer;
+  settings.pass_refusal_text = conf.pass_refusal_text;
+  settings.hostname = listener.hostname;
+  settings.capabilities = listener.capabilities;
+  settings.bare_newline = BareNewlineOf(listener.smtp.bare_newline);
+  settings.replay_memory = listener.smtp.replay_memory;
+  settings.retries = listener.smtp.retries;
+  settings.leg_transactions = listener.smtp.legs_transactions;
+  settings.greet_delay = conf.greet_delay;
+  const conf::Limits& limits = conf.limits;
+  settings.limits = {limits.line,    limits.sasl_line,    limits.reply_lines,  limits.recipients,
+                     limits.message, limits.bad_commands, limits.auth_failures};
+  const conf::Timeouts& timeouts = conf.timeouts;
+  proto::SmtpTimeouts& to = settings.timeouts;
+  to.tls = timeouts.tls;
+  to.login = timeouts.Login(conf.protocol);
+  to.command = timeouts.command;
+  to.data = timeouts.data;
+  to.auth_failure_delay = timeouts.auth_failure_delay;
+  to.connect = timeouts.connect;
+  to.greeting = timeouts.greeting;
+  to.auth = timeouts.auth;
+  to.reply = timeouts.reply;
+  to.data_start = timeouts.data_start;
+  to.data_block = timeouts.data_block;
+  to.data_done = timeouts.data_done;
+  to.leg_idle = listener.smtp.legs_idle;
+  return settings;
+}
+
+FaultKind KindOf(StreamEnd end) {
+  switch (end) {
+    case StreamEnd::kRefused: return FaultKind::kRefused;
+    case StreamEnd::kTlsVerify: return FaultKind::kTlsVerify;
+    case StreamEnd::kTlsFailed: return FaultKind::kProtocol;
+    case StreamEnd::kNone:
+    case StreamEnd::kEof:
+    case StreamEnd::kReset:
+    case StreamEnd::kLocal: break;
+  }
+  return FaultKind::kLost;
+}
+
+std::string WordsOf(const Stream& stream) {
+  switch (stream.end()) {
+    case StreamEnd::kEof: return "closed by the peer";
+    case StreamEnd::kRefused: return "connection refused";
+    case StreamEnd::kReset: return "connection reset";
+    case StreamEnd::kLocal: return "no socket to be had";
+    case StreamEnd::kTlsFailed:
+    case StreamEnd::kTlsVerify: return "TLS: " + stream.tls_error();
+    case StreamEnd::kNone: break;
+  }
+  return "connection lost";
+}
+
+}  // namespace
+
+SmtpSession::SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener,
+                         ClientFacts client, std::unique_ptr<Stream> front)
+    : env_(env),
+      listener_(std::move(listener)),
+      client_(client),
+      front_(std::move(front)),
+      settings_(SettingsOf(*listener_, *front_)),
+      relay_(settings_, {client_.client, client_.local, client_.accepted}, *this, *this),
+      timer_(env.loop.timers(), io::Timer::Invoke<&SmtpSession::OnTimer, SmtpSession>, this) {
+  account_.session = client_.session_id;
+  account_.listener = listener_->conf.name;
+  account_.protocol = listener_->conf.protocol;
+  account_.client = client_.client;
+}
+
+SmtpSession::~SmtpSession() {
+  if (self_ != nullptr) *self_ = nullptr;
+}
+
+void SmtpSession::Start() {
+  env_.recorder.SessionStarted(listener_->slots);
+  if (listener_->wants_peer_name) FindPeerName();
+  front_->SetObserver(this);
+  relay_.Start(env_.loop.Now(), front_->Input());
+  Drive();
+}
+
+void SmtpSession::BeginDrain() {
+  relay_.BeginDrain(env_.loop.Now());
+  Drive();
+}
+
+void SmtpSession::Kill(SessionResult why) {
+  relay_.Kill(why, env_.loop.Now());
+  Drive();
+}
+
+// XCLIENT tells the client's name; it is looked up while the dialogue goes on.
+void SmtpSession::FindPeerName() {
+  if (has_asked_name_) return;
+  has_asked_name_ = true;
+  self_ = std::make_shared<SmtpSession*>(this);
+  env_.resolver.FindPeerName(client_.client.ip, [self = self_](const base::PeerName& name) {
+    SmtpSession* const session = *self;
+    if (session == nullptr || session->is_over_) return;
+    session->relay_.OnPeerName(name, session->env_.loop.Now());
+    session->Drive();
+  });
+}
+
+// --- events -----------------------------------------------------------------------------------
+
+void SmtpSession::OnStream(Stream& stream, Stream::Event event) {
+  if (is_over_) return;
+  if (&stream == front_.get()) {
+    OnFront(event);
+  } else if (&stream == back_.stream.get()) {
+    OnBack(event);
+  } else {
+    return;
+  }
+  Drive();
+}
+
+void SmtpSession::OnFront(Stream::Event event) {
+  const base::MonoTime now = env_.loop.Now();
+  switch (event) {
+    case Stream::Event::kConnected:
+    case Stream::Event::kReadable:
+    case Stream::Event::kDrained: return;  // Drive looks
+    case Stream::Event::kTlsUp: {
+      const io::TlsFacts& facts = *front_->tls_facts();
+      env_.recorder.Handshake(Side::kFront, facts.version, facts.group, facts.is_resumed, true);
+      relay_.OnFrontTls(now);
+      return;
+    }
+    case Stream::Event::kEnd:
+      if (front_->end() == StreamEnd::kEof) {
+        has_front_eof_ = true;
+        relay_.OnFrontEof(now);
+      } else {
+        if (front_->end() == StreamEnd::kTlsFailed && !front_->in_tls())
+          env_.recorder.Handshake(Side::kFront, "", "", false, false);
+        relay_.OnFrontLost(now, WordsOf(*front_));
+      }
+      return;
+  }
+}
+
+void SmtpSession::OnBack(Stream::Event event) {
+  const base::MonoTime now = env_.loop.Now();
+  switch (event) {
+    case Stream::Event::kConnected: relay_.OnLegConnected(back_.leg, now); return;
+    case Stream::Event::kTlsUp: {
+      const io::TlsFacts& facts = *back_.stream->tls_facts();
+      env_.recorder.Handshake(Side::kBack, facts.version, facts.group, facts.is_resumed, true);
+      relay_.OnLegTls(back_.leg, now);
+      return;
+    }
+    case Stream::Event::kReadable: {
+      const size_t taken = relay_.OnBack(back_.leg, back_.stream->Input(), now);
+      back_.bytes_in += taken;
+      back_.stream->Consume(taken);
+      return;
+    }
+    case Stream::Event::kDrained: return;  // Perform tells
+    case Stream::Event::kEnd: {
+      const StreamEnd end = back_.stream->end();
+      if (end == StreamEnd::kRefused && DialNextAddress()) return;
+      if (back_.blame.has_value()) return;  // dropped already
+      if ((end == StreamEnd::kTlsFailed || end == StreamEnd::kTlsVerify) &&
+          !back_.stream->in_tls())
+        env_.recorder.Handshake(Side::kBack, "", "", false, false);
+      relay_.OnLegEnd(back_.leg, KindOf(end), WordsOf(*back_.stream), now);
+      return;
+    }
+  }
+}
+
+void SmtpSession::OnTimer() {
+  if (is_over_) return;
+  const base::MonoTime now = env_.loop.Now();
+  if (relay_.deadline() <= now) relay_.OnTimer(now);
+  Drive();
+}
+
+// --- the loop ---------------------------------------------------------------------------------
+
+void SmtpSession::Drive() {
+  if (is_over_) return;
+  Perform();
+  while (!is_over_ && ReadFront()) {
+  }
+  if (is_over_) return;
+  if (relay_.is_idle()) parts_.reset();
+  // A side that has more to take than it should hold stops the other one from bringing more.
+  const size_t high = listener_->conf.limits.buffer;
+  const bool is_full = front_->Unsent() > high ||
+                       (back_.stream != nullptr && back_.stream->Unsent() > high);
+  const bool must_wait = is_full || (!relay_.wants_front() && !front_->Input().empty());
+  if (must_wait && !is_front_paused_) {
+    front_->PauseReads();
+  } else if (!must_wait && is_front_paused_) {
+    front_->ResumeReads();
+  }
+  is_front_paused_ = must_wait;
+  Rearm();
+}
+
+// True if there may be more to do.
+bool SmtpSession::ReadFront() {
+  if (!relay_.wants_front()) return false;
+  if (front_->Unsent() > listener_->conf.limits.buffer) return false;
+  const base::ByteView input = front_->Input();
+  if (input.empty() && !has_front_eof_ && !relay_.is_draining()) return false;
+  const size_t taken = relay_.OnFront(input, env_.loop.Now());
+  Perform();  // some actions are slices of the input
+  account_.bytes_in += taken;
+  if (is_over_) return false;
+  front_->Consume(taken);
+  if (wants_front_tls_) StartFrontTls();
+  if (back_.stream != nullptr && back_.stream->Unsent() > listener_->conf.limits.buffer)
+    return false;
+  return taken > 0;
+}
+
+void SmtpSession::Perform() {
+  std::vector<proto::SmtpAction>& actions = relay_.actions();
+  do {
+    // What is done here may append more.
+    for (size_t i = 0; i < actions.size() && !is_over_; ++i) {
+      proto::SmtpAction action = std::move(actions[i]);
+      std::visit([this](auto& one) { Do(one); }, action);
+    }
+    actions.clear();
+    FlushBack();
+    if (back_.stream != nullptr && relay_.wants_unsent())
+      relay_.OnLegUnsent(back_.leg, back_.stream->Unsent(), env_.loop.Now());
+  } while (!actions.empty() || !relay_.back_output().empty());
+  FlushFront();
+  if (end_.has_value() && !is_over_) Finish(std::move(*end_));
+}
+
+void SmtpSession::FlushFront() {
+  const base::ByteView output = relay_.front_output();
+  if (output.empty()) return;
+  account_.bytes_out += output.size();
+  front_->Write(output);
+  relay_.ClearFrontOutput();
+}
+
+void SmtpSession::FlushBack() {
+  const base::ByteView output = relay_.back_output();
+  if (output.empty()) return;
+  if (back_.stream != nullptr) {
+    back_.bytes_out += output.size();
+    back_.stream->Write(output);
+  }
+  relay_.ClearBackOutput();
+}
+
+void SmtpSession::Rearm() {
+  const base::MonoTime next = relay_.deadline();
+  // Deadlines move on with every command; only one that comes closer needs the heap now.
+  if (!timer_.armed() ? next != base::MonoTime::max() : next < timer_.when()) timer_.ArmAt(next);
+}
+
+// --- actions ----------------------------------------------------------------------------------
+
+void SmtpSession::Do(proto::ToBack& action) {
+  FlushBack();
+  if (back_.stream == nullptr) return;
+  back_.bytes_out += action.bytes.size();
+  back_.stream->Write(action.bytes);
+}
+
+void SmtpSession::Do(proto::DropLeg& action) {
+  FlushBack();
+  if (action.leg == back_.leg) ReleaseBack(action.how, SessionResult::kClientQuit);
+}
+
+void SmtpSession::Do(proto::StartTlsOn& action) {
+  if (action.side == Side::kFront) {
+    wants_front_tls_ = true;  // when the line that asked for it is consumed
+  } else if (action.leg == back_.leg) {
+    FlushBack();
+    StartBackTls();
+  }
+}
+
+void SmtpSession::Do(proto::EndSession& action) {
+  end_ = std::move(action.cause);
+}
+
+void SmtpSession::StartFrontTls() {
+  wants_front_tls_ = false;
+  io::TlsRequest request;
+  request.settings = listener_->tls.get();
+  front_->StartTls(request);
+}
+
+void SmtpSession::Finish(base::EndCause cause) {
+  is_over_ = true;
+  timer_.Cancel();
+  if (back_.leg != 0) ReleaseBack(proto::DropLeg::How::kAtOnce, cause.result);
+  if (const io::TlsFacts* facts = front_->tls_facts()) {
+    account_.tls_version = facts->version;
+    account_.tls_cipher = facts->cipher;
+    account_.tls_group = facts->group;
+  } else {
+    env_.recorder.PlaintextSession(Side::kFront, listener_->conf.protocol);
+  }
+  front_->CloseGently();
+  account_.time = env_.loop.WallNow();
+  account_.commands = relay_.num_commands();
+  account_.cause = std::move(cause);
+  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kIn, account_.bytes_in);
+  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kOut,
+                      account_.bytes_out);
+  env_.recorder.SessionEnded(listener_->slots, account_.cause.result,
+                             env_.loop.Now() - client_.accepted);
+  env_.accounts.OnSession(account_);
+  env_.host.Retire(*this);
+}
+
+}  // namespace postern::session

@@ -1,0 +1,125 @@
+// smtp_session: one SMTP or submission session: drives a SmtpRelay over the client's stream and the
+// stream of the one backend it is on.
+//
+// Knows no SMTP: it does what the relay's actions say, finds homes and endpoints, keeps the books
+// of load, health and metrics, and writes the accounts.
+// Limits:   the listener's; a slow peer on one side pauses the other at limits.buffer.
+// Owner:    the host's list.   Thread: the worker's.
+// Why so:   one timer for whichever of the relay's deadlines is next.
+// Tests:    test/session/smtp_session_test.cc, test/sim/, test/integration/
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lb/io/stream.h"
+#include "lb/io/timer.h"
+#include "lb/proto/smtp_relay.h"
+#include "lb/session/session_env.h"
+
+namespace postern::session {
+
+class SmtpSession final : public Session,
+                          private io::Stream::Observer,
+                          private proto::SmtpReports,
+                          private proto::ReplayBudget {
+ public:
+  SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener, ClientFacts client,
+              std::unique_ptr<io::Stream> front);
+  ~SmtpSession() override;
+
+  void Start() override;
+  void BeginDrain() override;
+  void Kill(base::SessionResult why) override;
+  [[nodiscard]] const std::string& user() const override { return account_.user; }
+  [[nodiscard]] std::string_view backend() const override { return account_.backend; }
+
+ private:
+  // The backend's side.
+  struct Back {
+    proto::LegId leg = 0;  // 0: none
+    std::unique_ptr<io::Stream> stream;
+    std::shared_ptr<const Parts> parts;  // what endpoint belongs to
+    const balance::Endpoint* endpoint = nullptr;
+    std::shared_ptr<balance::EndpointState> state;
+    metrics::EndpointSlots slots;
+    std::shared_ptr<const balance::EndpointFacts> facts;
+    size_t address = 0;    // of facts->addresses
+    bool is_busy = false;  // counted as load
+    std::optional<balance::Picker::Blame> blame;  // it failed
+    base::MonoTime tls_began;
+    uint64_t bytes_in = 0, bytes_out = 0;
+  };
+
+  void OnStream(io::Stream& stream, io::Stream::Event event) override;
+  void OnFront(io::Stream::Event event);
+  void OnBack(io::Stream::Event event);
+
+  // After anything was told to the relay: does its actions, writes, and goes on with the client's
+  // bytes.
+  void Drive();
+  [[nodiscard]] bool ReadFront();
+  void Perform();
+  void Do(proto::AskRoute& action);
+  void Do(proto::ToBack& action);
+  void Do(proto::OpenLeg& action);
+  void Do(proto::DropLeg& action);
+  void Do(proto::StartTlsOn& action);
+  void Do(proto::EndSession& action);
+  void FlushFront();
+  void FlushBack();
+  void Rearm();
+  void OnTimer();
+  void Finish(base::EndCause cause);
+
+  [[nodiscard]] const balance::Endpoint* PickEndpoint(const balance::Home& home);
+  void Dial();
+  [[nodiscard]] bool DialNextAddress();
+  void SetBusy();
+  void SetFree(base::SessionResult result);
+  void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);
+  [[nodiscard]] bool IsIdleLegGood(const balance::Home& home) const;
+  void StartFrontTls();
+  void StartBackTls();
+  void FindPeerName();
+
+  // proto::SmtpReports
+  void OnCommand(proto::SmtpVerb verb, base::Duration took) override;
+  void OnRecipient(Recipient result) override;
+  void OnBareNewline() override;
+  void OnEarlyTalker() override;
+  void OnLogin(proto::Mechanism mechanism, const std::string& user, Login result) override;
+  void OnTransaction(const proto::SmtpOutcome& outcome) override;
+  void OnPhase(proto::LegId leg, base::Phase phase, base::Duration took) override;
+  void OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) override;
+  void OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) override;
+  void OnLegBusy(proto::LegId leg) override;
+  void OnLegIdle(proto::LegId leg) override;
+  void OnMoved(Moved moved, base::FaultKind why) override;
+  // proto::ReplayBudget
+  bool Take(size_t num_bytes) override { return env_.host.TakeReplayMemory(num_bytes); }
+  void Return(size_t num_bytes) override { env_.host.ReturnReplayMemory(num_bytes); }
+
+  SessionEnv& env_;
+  std::shared_ptr<const ListenerSettings> listener_;
+  const ClientFacts client_;
+  std::unique_ptr<io::Stream> front_;
+  const proto::SmtpSettings settings_;
+  proto::SmtpRelay relay_;
+  Back back_;
+  std::shared_ptr<const Parts> parts_;  // of the work under way
+  metrics::SessionAccount account_;
+  io::Timer timer_;
+  std::optional<base::EndCause> end_;
+  std::shared_ptr<SmtpSession*> self_;  // null inside once the session is gone
+  bool has_front_eof_ = false;
+  bool is_front_paused_ = false;
+  bool wants_front_tls_ = false;
+  bool has_asked_name_ = false;
+  bool is_over_ = false;
+};
+
+}  // namespace postern::session

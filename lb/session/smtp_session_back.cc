@@ -1,0 +1,385 @@
+// smtp_session_back: routes, endpoints and the books of a SmtpSession.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <utility>
+
+#include "lb/base/escape.h"
+#include "lb/base/log.h"
+#include "lb/session/smtp_session.h"
+
+namespace postern::session {
+namespace {
+
+using base::SessionResult;
+using base::Side;
+
+bool ContainsEndpoint(const void* home, proto::EndpointRef endpoint) {
+  const auto& members = static_cast<const balance::Home*>(home)->members;
+  return std::any_of(members.begin(), members.end(), [endpoint](const balance::Endpoint* member) {
+    return member->state.get() == endpoint;
+  });
+}
+
+proto::LegTls LegTlsOf(conf::TlsMode mode) {
+  switch (mode) {
+    case conf::TlsMode::kStartTls: return proto::LegTls::kStartTls;
+    case conf::TlsMode::kImplicit: return proto::LegTls::kImplicit;
+    case conf::TlsMode::kNone:
+    case conf::TlsMode::kPassthrough: break;
+  }
+  return proto::LegTls::kNone;
+}
+
+proto::LegAddress LegAddressOf(conf::ClientAddress mode) {
+  switch (mode) {
+    case conf::ClientAddress::kProxyV1: return proto::LegAddress::kProxyV1;
+    case conf::ClientAddress::kProxyV2: return proto::LegAddress::kProxyV2;
+    case conf::ClientAddress::kXclient: return proto::LegAddress::kXclient;
+    case conf::ClientAddress::kNone:
+    case conf::ClientAddress::kImapId: break;
+  }
+  return proto::LegAddress::kNone;
+}
+
+metrics::Command CommandOf(proto::SmtpVerb verb) {
+  switch (verb) {
+    case proto::SmtpVerb::kHelo:
+    case proto::SmtpVerb::kEhlo: return metrics::Command::kEhlo;
+    case proto::SmtpVerb::kMail: return metrics::Command::kMail;
+    case proto::SmtpVerb::kRcpt: return metrics::Command::kRcpt;
+    case proto::SmtpVerb::kData: return metrics::Command::kData;
+    case proto::SmtpVerb::kRset: return metrics::Command::kRset;
+    case proto::SmtpVerb::kNoop: return metrics::Command::kNoop;
+    case proto::SmtpVerb::kVrfy: return metrics::Command::kVrfy;
+    case proto::SmtpVerb::kAuth: return metrics::Command::kAuth;
+    case proto::SmtpVerb::kQuit: return metrics::Command::kQuit;
+    case proto::SmtpVerb::kStartTls:
+    case proto::SmtpVerb::kHelp:
+    case proto::SmtpVerb::kExpn:
+    case proto::SmtpVerb::kEtrn:
+    case proto::SmtpVerb::kBdat:
+    case proto::SmtpVerb::kXclient:
+    case proto::SmtpVerb::kXforward:
+    case proto::SmtpVerb::kHttp:
+    case proto::SmtpVerb::kUnknown: break;
+  }
+  return metrics::Command::kOther;
+}
+
+metrics::AuthResult ResultOf(proto::SmtpReports::Login result) {
+  switch (result) {
+    case proto::SmtpReports::Login::kOk: return metrics::AuthResult::kOk;
+    case proto::SmtpReports::Login::kBadCredentials: return metrics::AuthResult::kBadCredentials;
+    case proto::SmtpReports::Login::kTempFailure: return metrics::AuthResult::kTempFailure;
+    case proto::SmtpReports::Login::kAborted: return metrics::AuthResult::kAborted;
+    case proto::SmtpReports::Login::kBlocked: return metrics::AuthResult::kBlocked;
+  }
+  return metrics::AuthResult::kTempFailure;
+}
+
+// Are these the keyword lines of that EHLO reply? Without building anything, as it nearly always is
+// so.
+bool SameKeywords(const std::vector<std::string>& known, base::ByteView lines) {
+  size_t index = 0;
+  bool is_first = true;
+  while (!lines.empty()) {
+    const size_t end = lines.find("\r\n");
+    const base::ByteView line = lines.substr(0, end);
+    lines.remove_prefix(end == base::ByteView::npos ? lines.size() : end + 2);
+    if (!is_first && line.size() > 4) {
+      if (index == known.size() || known[index] != line.substr(4)) return false;
+      ++index;
+    }
+    is_first = false;
+  }
+  return index == known.size();
+}
+
+}  // namespace
+
+// --- where to --------------------------------------------------------------------------------
+
+void SmtpSession::Do(proto::AskRoute& action) {
+  if (parts_ == nullptr) parts_ = env_.parts;
+  const Parts& parts = *parts_;
+  const bool is_user = action.by == proto::AskRoute::By::kUser;
+  const std::string key = parts.user_key->Key(action.name);
+  const base::MonoTime now = env_.loop.Now();
+  proto::RouteAnswer answer;
+  if (is_user && account_.user.empty() && env_.host.AuthBlocked(client_.client.ip, key)) {
+    answer.kind = proto::RouteAnswer::Kind::kBlocked;
+    return relay_.OnRoute(answer, now);
+  }
+  const std::optional<uint32_t> route = parts.router->FindRoute(listener_->conf.route);
+  if (!route.has_value()) {  // gone by a reload; new sessions have the new route
+    answer.kind = proto::RouteAnswer::Kind::kTempFail;
+    return relay_.OnRoute(answer, now);
+  }
+  std::string user_key;
+  route::Facts facts;
+  facts.listener = listener_->conf.name;
+  facts.client = client_.client.ip;
+  if (front_->tls_facts() != nullptr) facts.sni = front_->tls_facts()->server_name;
+  (is_user ? facts.user_key : facts.recipient_key) = key;
+  const route::Decision decision = parts.router->Decide(*route, facts);
+  if (decision.kind != route::Decision::Kind::kUnknown)
+    env_.recorder.RouteDecision(parts.rule_slots[decision.route][decision.rule]);
+  const balance::Home* home = nullptr;
+  switch (decision.kind) {
+    case route::Decision::Kind::kPool:
+      home = parts.endpoints->PoolHome(decision.index, listener_->conf.protocol);
+      break;
+    case route::Decision::Kind::kBackend:
+      home = parts.endpoints->BackendHome(decision.index, listener_->conf.protocol);
+      break;
+    case route::Decision::Kind::kReject: answer.kind = proto::RouteAnswer::Kind::kReject; break;
+    case route::Decision::Kind::kTempFail:
+      answer.kind = proto::RouteAnswer::Kind::kTempFail;
+      break;
+    case route::Decision::Kind::kUnknown: answer.kind = proto::RouteAnswer::Kind::kUnknown; break;
+  }
+  answer.text = decision.text;
+  if (home != nullptr) {
+    answer.kind = proto::RouteAnswer::Kind::kHome;
+    answer.home = {home, &ContainsEndpoint};
+    answer.is_idle_leg_good = IsIdleLegGood(*home);
+  }
+  relay_.OnRoute(answer, now);
+}
+
+// A leg stays with its client as long as the endpoint might have been picked anew.
+bool SmtpSession::IsIdleLegGood(const balance::Home& home) const {
+  if (back_.leg == 0 || back_.is_busy || back_.parts != env_.parts) return false;
+  const balance::EndpointState& state = *back_.state;
+  return ContainsEndpoint(&home, &state) &&
+         state.admin.load(std::memory_order_relaxed) == balance::AdminState::kReady &&
+         state.health.load(std::memory_order_relaxed) != balance::Health::kDown &&
+         !state.InCooldown(env_.loop.Now());
+}
+
+const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
+  const std::vector<proto::HomeRef>& homes = relay_.homes();
+  const std::vector<proto::EndpointRef>& tried = relay_.tried();
+  std::vector<balance::EndpointId> excluded;
+  for (const balance::Endpoint* member : home.members) {
+    const proto::EndpointRef ref = member->state.get();
+    const bool is_elsewhere = std::any_of(
+        homes.begin() + 1, homes.end(),
+        [ref](const proto::HomeRef& other) { return !other.Contains(ref); });
+    // LMTP has another end of data; only a session of that protocol could use it.
+    if (is_elsewhere || member->conf->protocol == conf::Protocol::kLmtp ||
+        std::find(tried.begin(), tried.end(), ref) != tried.end())
+      excluded.push_back(member->id);
+  }
+  std::string key;
+  if (home.pool != nullptr && home.pool->balance == conf::Balance::kHash)
+    key = parts_->user_key->Key(relay_.pick_key());
+  while (true) {
+    const balance::Endpoint* endpoint =
+        env_.picker.Pick(home, key, excluded, env_.loop.Now());
+    if (endpoint == nullptr) return nullptr;
+    const auto facts = endpoint->state->facts();
+    if (facts != nullptr && !facts->addresses.empty()) return endpoint;
+    excluded.push_back(endpoint->id);  // its name is not resolved
+  }
+}
+
+void SmtpSession::Do(proto::OpenLeg& action) {
+  if (action.leg != relay_.leg()) return;  // not wanted any more
+  if (parts_ == nullptr) parts_ = env_.parts;
+  const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
+  const balance::Endpoint* endpoint = PickEndpoint(home);
+  if (endpoint == nullptr) return relay_.OnNobody(action.leg, env_.loop.Now());
+  back_ = Back{};
+  back_.leg = action.leg;
+  back_.parts = parts_;
+  back_.endpoint = endpoint;
+  back_.state = endpoint->state;
+  back_.slots = parts_->endpoint_slots[endpoint->backend_index][endpoint->endpoint_index];
+  back_.facts = endpoint->state->facts();
+  account_.backend = endpoint->backend->name;
+  SetBusy();
+  if (endpoint->conf->client_address == conf::ClientAddress::kXclient) FindPeerName();
+  proto::SmtpLegFacts facts;
+  facts.endpoint = back_.state.get();
+  facts.tls = LegTlsOf(endpoint->conf->tls);
+  facts.client_address = LegAddressOf(endpoint->conf->client_address);
+  std::string login_user;
+  if (settings_.is_submission) login_user = parts_->user_key->ForBackend(relay_.pick_key());
+  facts.login_user = login_user;
+  relay_.OnLegPicked(action.leg, facts, env_.loop.Now());
+  Dial();
+}
+
+void SmtpSession::Dial() {
+  io::DialOptions dial;
+  dial.address = {back_.facts->addresses[back_.address], back_.endpoint->conf->port};
+  const std::vector<base::IpAddress>& sources = back_.endpoint->backend->source_addresses;
+  if (!sources.empty()) {
+    const base::IpAddress& source = sources[env_.rng.Below(sources.size())];
+    if (source.is_v4() == dial.address.ip.is_v4()) dial.source = source;
+  }
+  back_.stream = env_.dialer.Connect(dial, *this);
+}
+
+// Another address of the same name may answer.
+bool SmtpSession::DialNextAddress() {
+  if (back_.address + 1 >= back_.facts->addresses.size()) return false;
+  ++back_.address;
+  back_.stream->Close();
+  env_.loop.Post([stream = std::shared_ptr<io::Stream>(std::move(back_.stream))] {});
+  Dial();
+  return true;
+}
+
+void SmtpSession::StartBackTls() {
+  io::TlsRequest request;
+  request.role = io::TlsRole::kClient;
+  request.settings = back_.parts->back_tls[back_.endpoint->id].get();
+  const conf::Backend& backend = *back_.endpoint->backend;
+  request.server_name = backend.verify.name.empty() ? backend.host : backend.verify.name;
+  back_.stream->StartTls(request);
+}
+
+void SmtpSession::ReleaseBack(proto::DropLeg::How how, SessionResult result) {
+  if (back_.blame.has_value()) result = SessionResult::kBackendLost;
+  SetFree(result);
+  if (back_.blame.has_value())
+    env_.picker.Failed(*back_.endpoint, *back_.blame, env_.loop.Now());
+  env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kIn, back_.bytes_in);
+  env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kOut, back_.bytes_out);
+  if (how == proto::DropLeg::How::kGently) {
+    back_.stream->CloseGently();
+  } else {
+    back_.stream->Close();
+  }
+  // It may be the stream whose event brought us here.
+  env_.loop.Post([stream = std::shared_ptr<io::Stream>(std::move(back_.stream))] {});
+  back_ = Back{};
+}
+
+// --- the books --------------------------------------------------------------------------------
+
+void SmtpSession::SetBusy() {
+  if (back_.is_busy) return;
+  back_.is_busy = true;
+  env_.picker.Started(*back_.state);
+  env_.recorder.BackendSessionStarted(back_.slots);
+}
+
+void SmtpSession::SetFree(SessionResult result) {
+  if (!back_.is_busy) return;
+  back_.is_busy = false;
+  env_.picker.Ended(*back_.state);
+  env_.recorder.BackendSessionEnded(back_.slots, result);
+}
+
+void SmtpSession::OnCommand(proto::SmtpVerb verb, base::Duration took) {
+  env_.recorder.CommandDone(listener_->conf.protocol, CommandOf(verb), took);
+}
+
+void SmtpSession::OnRecipient(Recipient result) {
+  metrics::RecipientResult as = metrics::RecipientResult::kRejected;
+  if (result == Recipient::kAccepted) as = metrics::RecipientResult::kAccepted;
+  if (result == Recipient::kDeferred) as = metrics::RecipientResult::kDeferredOtherHome;
+  env_.recorder.SmtpRecipient(listener_->slots, as);
+}
+
+void SmtpSession::OnBareNewline() {
+  env_.recorder.SmtpBareNewline(listener_->slots);
+}
+
+void SmtpSession::OnEarlyTalker() {
+  env_.recorder.Rejected(listener_->slots, metrics::RejectReason::kEarlyTalker);
+}
+
+void SmtpSession::OnLogin(proto::Mechanism mechanism, const std::string& user, Login result) {
+  env_.recorder.Auth(listener_->conf.protocol, static_cast<metrics::Mechanism>(mechanism),
+                     ResultOf(result));
+  if (!user.empty() && result != Login::kAborted) account_.user = user;
+  if (user.empty() || (result != Login::kOk && result != Login::kBadCredentials)) return;
+  const std::string key = (parts_ ? parts_ : env_.parts)->user_key->Key(user);
+  if (result == Login::kOk) {
+    env_.host.AuthSucceeded(client_.client.ip, key);
+  } else {
+    env_.host.AuthFailed(client_.client.ip, key);
+  }
+}
+
+void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
+  if (outcome.code != 0 || outcome.is_lost) {
+    metrics::ReplyClass reply = metrics::ReplyClass::kLost;
+    if (!outcome.is_lost) {
+      reply = outcome.code < 300   ? metrics::ReplyClass::k2xx
+              : outcome.code < 500 ? metrics::ReplyClass::k4xx
+                                   : metrics::ReplyClass::k5xx;
+    }
+    env_.recorder.SmtpTransaction(listener_->slots, reply);
+  }
+  metrics::TransactionAccount account;
+  account.time = env_.loop.WallNow();
+  account.session = client_.session_id;
+  account.transaction = outcome.number;
+  account.listener = listener_->conf.name;
+  account.protocol = listener_->conf.protocol;
+  account.client = client_.client;
+  account.user = account_.user;
+  account.backend = account_.backend;
+  account.from = outcome.from;
+  account.to = outcome.to;
+  account.size = outcome.size;
+  account.reply = outcome.reply;
+  account.queue_id = outcome.queue_id;
+  account.phases_ms = outcome.phases_ms;
+  account.cause = outcome.cause;
+  account_.phases_ms = outcome.phases_ms;
+  env_.accounts.OnTransaction(account);
+}
+
+void SmtpSession::OnPhase(proto::LegId leg, base::Phase phase, base::Duration took) {
+  if (leg == back_.leg) env_.recorder.BackendPhase(back_.slots, phase, took);
+}
+
+void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) {
+  if (leg != back_.leg) return;
+  env_.recorder.BackendFailure(back_.slots, fault.phase, fault.kind);
+  base::log::Warn("backend_failed",
+                  {{"backend", back_.endpoint->backend->name},
+                   {"protocol", std::string(conf::Name(listener_->conf.protocol))},
+                   {"phase", std::string(base::Name(fault.phase))},
+                   {"kind", std::string(base::Name(fault.kind))},
+                   {"why", base::Printable(fault.why, 200)}});
+  // A word on the client says nothing about the backend.
+  if (fault.meaning != proto::SmtpLegFault::Meaning::kFault) return;
+  back_.blame =
+      fault.is_passive ? balance::Picker::Blame::kPassive : balance::Picker::Blame::kNone;
+}
+
+void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
+  if (leg != back_.leg) return;
+  env_.picker.Succeeded(*back_.endpoint);
+  if (!back_.stream->in_tls())
+    env_.recorder.PlaintextSession(Side::kBack, listener_->conf.protocol);
+  if (!back_.facts->has_capabilities || !SameKeywords(back_.facts->capabilities, ehlo_lines))
+    env_.host.LearnedCapabilities(*back_.endpoint, proto::EhloKeywords(ehlo_lines));
+}
+
+void SmtpSession::OnLegBusy(proto::LegId leg) {
+  if (leg != back_.leg) return;
+  account_.backend = back_.endpoint->backend->name;
+  SetBusy();
+}
+
+void SmtpSession::OnLegIdle(proto::LegId leg) {
+  if (leg == back_.leg) SetFree(SessionResult::kClientQuit);
+}
+
+void SmtpSession::OnMoved(Moved moved, base::FaultKind why) {
+  if (moved == Moved::kBeforeEnvelope) {
+    env_.recorder.Retry(listener_->conf.protocol, why);
+  } else {
+    env_.recorder.SmtpReplay(why);
+  }
+}
+
+}  // namespace postern::session

@@ -1,0 +1,325 @@
+#!/usr/bin/env python3
+"""Real clients (Python's imaplib, poplib, smtplib) through a running postern to small servers on loopback."""
+# SPDX-License-Identifier: Apache-2.0
+import imaplib
+import os
+import poplib
+import signal
+import smtplib
+import socket
+import ssl
+import unittest
+
+import backends
+from postern import Postern, client_tls, make_certificates, server_tls, temporary_folder
+
+USERS = {"alice": "secret", "bob": 'pa"ss\\w rd'}
+
+
+class ProxyTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.holder = temporary_folder()
+        cls.folder = cls.holder.name
+        make_certificates(cls.folder)
+        cls.tls = client_tls(cls.folder)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.holder.cleanup()
+
+    def setUp(self):
+        self.servers = []
+        self.postern = None
+
+    def tearDown(self):
+        if self.postern is not None:
+            code = self.postern.stop()
+            output = self.postern.output()
+            self.assertNotIn("ERROR: AddressSanitizer", output)
+            self.assertNotIn("runtime error", output)
+            self.assertEqual(code, 0, output[-3000:])
+        for server in self.servers:
+            server.stop()
+
+    def server(self, kind, name, **options):
+        server = kind(name, **{"passwords": USERS, **options})
+        self.servers.append(server)
+        return server
+
+    def start(self, protocol, servers, tls="none", backend_tls="none", storage="shared", **more):
+        listeners = [{"name": protocol + "-" + mode, "protocol": protocol, "address": "127.0.0.1:0", "tls": mode,
+                      "route": "r"} for mode in ("implicit", "starttls")]
+        config = {
+            "listeners": listeners,
+            "backends": {s.name: {"host": "127.0.0.1", protocol: {"port": s.port, "tls": backend_tls},
+                                  "verify": {"ca": "ca.pem", "name": "backend.example.com"}} for s in servers},
+            "pools": {"p": {"backends": [s.name for s in servers], "storage": storage, "balance": "round_robin"}},
+            "routes": {"r": [{"pool": "p"}]},
+            "timeouts": {"auth_failure_delay": "100ms", "connect": "1s", "greeting": "1s", "auth": "2s"},
+        }
+        config.update(more)
+        self.postern = Postern(self.folder, config)
+        return self.postern
+
+    def imap(self, mode="implicit"):
+        port = self.postern.ports["imap-" + mode]
+        if mode == "implicit":
+            return imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self.tls)
+        client = imaplib.IMAP4("127.0.0.1", port)
+        client.starttls(self.tls)
+        return client
+
+    def pop3(self, mode="implicit"):
+        port = self.postern.ports["pop3-" + mode]
+        if mode == "implicit":
+            return poplib.POP3_SSL("127.0.0.1", port, context=self.tls)
+        client = poplib.POP3("127.0.0.1", port)
+        client.stls(self.tls)
+        return client
+
+    def smtp(self, protocol="smtp", mode="implicit"):
+        port = self.postern.ports[protocol + "-" + mode]
+        if mode == "implicit":
+            client = smtplib.SMTP_SSL("127.0.0.1", port, context=self.tls, local_hostname="client.example")
+        else:
+            client = smtplib.SMTP("127.0.0.1", port, local_hostname="client.example")
+            client.starttls(context=self.tls)
+        return client
+
+    # --- IMAP ---
+    def test_imap_in_every_tls_mode(self):
+        for backend_tls in ("none", "implicit", "starttls"):
+            tls = None if backend_tls == "none" else server_tls(self.folder)
+            server = self.server(backends.imap, "mail1", tls=tls, starttls=backend_tls == "starttls")
+            self.start("imap", [server], backend_tls=backend_tls)
+            for mode in ("implicit", "starttls"):
+                for user, password in USERS.items():
+                    with self.subTest(front=mode, back=backend_tls, user=user):
+                        client = self.imap(mode)
+                        self.assertEqual(client.login(user, password)[0], "OK")
+                        self.assertEqual(client.noop()[0], "OK")
+                        client.logout()
+            self.postern.stop()
+
+    def test_imap_authenticate_plain(self):
+        self.start("imap", [self.server(backends.imap, "mail1")])
+        client = self.imap()
+        self.assertEqual(client.authenticate("PLAIN", lambda _: b"\0alice\0secret")[0], "OK")
+        client.logout()
+
+    def test_imap_literals_large_fetch_and_append(self):
+        server = self.server(backends.imap, "mail1")
+        self.start("imap", [server])
+        client = self.imap()
+        client.login("alice", "secret")
+        client.select()
+        data = client.fetch("1", "(BODY[])")[1][0][1]
+        self.assertEqual(data, b"mail1\r\n" * 100000)
+        self.assertEqual(client.append("INBOX", None, None, b"Subject: x\r\n\r\nhello\r\n")[0], "OK")
+        client.logout()
+
+    def test_imap_wrong_password_is_final_and_told(self):
+        first, second = self.server(backends.imap, "mail1"), self.server(backends.imap, "mail2")
+        self.start("imap", [first, second])
+        client = self.imap()
+        with self.assertRaises(imaplib.IMAP4.error) as caught:
+            client.login("alice", "wrong")
+        self.assertIn("AUTHENTICATIONFAILED", str(caught.exception))
+        logins = [line for s in (first, second) for line in s.seen if "LOGIN" in line or "AUTHENTICATE" in line]
+        self.assertEqual(len(logins), 1)
+        self.assertEqual(client.login("alice", "secret")[0], "OK")
+        client.logout()
+
+    def test_imap_faults_go_to_the_next_backend(self):
+        for fault in ("close", "reset", "hang", "garbage", "busy", "tempfail"):
+            with self.subTest(fault=fault):
+                bad = self.server(backends.imap, "mail1", fault=fault)
+                good = self.server(backends.imap, "mail2")
+                self.start("imap", [bad, good])
+                for _ in range(4):
+                    client = self.imap()
+                    self.assertEqual(client.login("alice", "secret")[0], "OK")
+                    client.logout()
+                self.postern.stop()
+
+    def test_imap_without_a_backend_is_unavailable_and_the_session_stays(self):
+        self.start("imap", [self.server(backends.imap, "mail1", fault="busy")])
+        client = self.imap()
+        for _ in range(2):
+            with self.assertRaises(imaplib.IMAP4.error) as caught:
+                client.login("alice", "secret")
+            self.assertIn("UNAVAILABLE", str(caught.exception))
+        client.logout()
+
+    def test_imap_backend_certificate_is_verified(self):
+        server = self.server(backends.imap, "mail1", tls=server_tls(self.folder, "other"))
+        self.start("imap", [server], backend_tls="implicit")
+        client = self.imap()
+        with self.assertRaises(imaplib.IMAP4.error) as caught:
+            client.login("alice", "secret")
+        self.assertIn("UNAVAILABLE", str(caught.exception))
+        self.assertFalse(any("secret" in line for line in server.seen))
+        client.logout()
+
+    def test_imap_no_login_in_clear(self):
+        server = self.server(backends.imap, "mail1")
+        self.start("imap", [server])
+        client = imaplib.IMAP4("127.0.0.1", self.postern.ports["imap-starttls"])
+        self.assertIn("LOGINDISABLED", client.capabilities)
+        with self.assertRaises(imaplib.IMAP4.error):
+            client.login("alice", "secret")
+        client.logout()
+        self.assertFalse(any("secret" in line for line in server.seen))
+
+    def test_sni_chooses_the_certificate(self):
+        self.start("imap", [self.server(backends.imap, "mail1")])
+        context = ssl.create_default_context(cafile=os.path.join(self.folder, "ca.pem"))
+        for name in ("mail.example.com", "other.example.com"):
+            raw = socket.create_connection(("127.0.0.1", self.postern.ports["imap-implicit"]))
+            with context.wrap_socket(raw, server_hostname=name) as client:
+                self.assertIn(("DNS", name), client.getpeercert()["subjectAltName"])
+
+    def test_reload_keeps_idle_sessions_and_a_bad_one_changes_nothing(self):
+        server = self.server(backends.imap, "mail1")
+        postern = self.start("imap", [server])
+        client = self.imap()
+        client.login("alice", "secret")
+        postern.signal(signal.SIGHUP)
+        postern.wait_for(lambda: postern.metric("postern_config_generation") == 2, "the reload")
+        self.assertEqual(client.noop()[0], "OK")
+        with open(postern.path, "a") as file:
+            file.write("}")
+        postern.signal(signal.SIGHUP)
+        postern.wait_for(lambda: postern.metric("postern_config_last_reload_successful") == 0, "the refusal")
+        self.assertEqual(postern.metric("postern_config_generation"), 2)
+        self.assertEqual(client.noop()[0], "OK")
+        self.assertEqual(self.imap().login("alice", "secret")[0], "OK")
+        client.logout()
+
+    def test_term_drains_with_bye(self):
+        server = self.server(backends.imap, "mail1")
+        postern = self.start("imap", [server], drain={"spread": "0s", "deadline": "20s"})
+        client = self.imap()
+        client.login("alice", "secret")
+        postern.signal(signal.SIGTERM)
+        with self.assertRaises((imaplib.IMAP4.abort, OSError)):
+            for _ in range(50):
+                client.noop()
+        self.assertEqual(postern.process.wait(20), 0)
+
+    def test_sessions_are_counted_and_logged(self):
+        postern = self.start("imap", [self.server(backends.imap, "mail1")])
+        client = self.imap()
+        client.login("alice", "secret")
+        client.logout()
+        ended = 'postern_sessions_total{listener="imap-implicit",protocol="imap",result="client_quit"}'
+        postern.wait_for(lambda: postern.metric(ended) == 1, "the session's end")
+        postern.wait_for(lambda: postern.sessions(), "the session's line")
+        line = postern.sessions()[-1]
+        self.assertEqual((line["user"], line["backend"], line["result"]), ("alice", "mail1", "client_quit"))
+        self.assertEqual(line["tls_version"], "TLSv1.3")
+        self.assertEqual(postern.metric('postern_backend_sessions_active{backend="mail1",protocol="imap"}'), 0)
+        self.assertEqual(
+            postern.metric('postern_backend_phase_duration_seconds_count{backend="mail1",protocol="imap",phase="login"}'),
+            1)
+
+    # --- POP3 ---
+    def test_pop3_in_every_tls_mode(self):
+        for backend_tls in ("none", "implicit", "starttls"):
+            tls = None if backend_tls == "none" else server_tls(self.folder)
+            server = self.server(backends.pop3, "mail1", tls=tls, starttls=backend_tls == "starttls")
+            self.start("pop3", [server], backend_tls=backend_tls)
+            for mode in ("implicit", "starttls"):
+                for user, password in USERS.items():
+                    with self.subTest(front=mode, back=backend_tls, user=user):
+                        client = self.pop3(mode)
+                        client.user(user)
+                        client.capa()
+                        self.assertTrue(client.pass_(password).startswith(b"+OK"))
+                        self.assertEqual(client.retr(1)[1], [b"mail1"])
+                        client.quit()
+            self.postern.stop()
+
+    def test_pop3_faults_go_to_the_next_backend(self):
+        for fault in ("close", "busy", "tempfail", "hang"):
+            with self.subTest(fault=fault):
+                bad = self.server(backends.pop3, "mail1", fault=fault)
+                self.start("pop3", [bad, self.server(backends.pop3, "mail2")])
+                for _ in range(3):
+                    client = self.pop3()
+                    client.user("alice")
+                    self.assertTrue(client.pass_("secret").startswith(b"+OK"))
+                    client.quit()
+                self.postern.stop()
+
+    def test_pop3_wrong_password(self):
+        self.start("pop3", [self.server(backends.pop3, "mail1")])
+        client = self.pop3()
+        client.user("alice")
+        with self.assertRaises(poplib.error_proto):
+            client.pass_("wrong")
+        client.user("alice")
+        client.pass_("secret")
+        client.quit()
+
+    # --- SMTP and submission ---
+    def test_smtp_in_every_tls_mode(self):
+        for backend_tls in ("none", "implicit", "starttls"):
+            tls = None if backend_tls == "none" else server_tls(self.folder)
+            server = self.server(backends.smtp, "mx1", passwords={}, tls=tls, starttls=backend_tls == "starttls")
+            self.start("smtp", [server], backend_tls=backend_tls)
+            for mode in ("implicit", "starttls"):
+                with self.subTest(front=mode, back=backend_tls):
+                    client = self.smtp("smtp", mode)
+                    for number in range(3):
+                        refused = client.sendmail("a@example.org", ["b@example.com", "nobody@example.com"],
+                                                  "Subject: %d\r\n\r\n.dot\r\n" % number)
+                        self.assertEqual(list(refused), ["nobody@example.com"])
+                    client.quit()
+            self.assertEqual(len(server.messages), 6)
+            self.assertEqual(server.messages[0][2], b"Subject: 0\r\n\r\n..dot\r\n")
+            self.postern.stop()
+
+    def test_submission_needs_a_login(self):
+        server = self.server(backends.smtp, "sub1")
+        self.start("submission", [server])
+        for mode in ("implicit", "starttls"):
+            client = self.smtp("submission", mode)
+            client.ehlo()
+            self.assertEqual(client.mail("a@example.com")[0], 530)
+            with self.assertRaises(smtplib.SMTPAuthenticationError):
+                client.login("alice", "wrong")
+            client.login("alice", "secret")
+            client.sendmail("a@example.com", ["b@example.org"], "Subject: x\r\n\r\nhello\r\n")
+            client.quit()
+        self.assertEqual(len(server.messages), 2)
+
+    def test_smtp_faults_move_the_transaction(self):
+        for fault in ("close", "busy", "hang", "tempfail", "die_in_data"):
+            with self.subTest(fault=fault):
+                bad = self.server(backends.smtp, "mx1", passwords={}, fault=fault)
+                good = self.server(backends.smtp, "mx2", passwords={})
+                self.start("smtp", [bad, good])
+                client = self.smtp()
+                body = "Subject: x\r\n\r\n" + "line\r\n" * 5000
+                for _ in range(4):
+                    client.sendmail("a@example.org", ["b@example.com"], body)
+                client.quit()
+                self.assertEqual(len(good.messages), 4)
+                self.assertEqual({message[2] for message in good.messages}, {body.encode()})
+                self.postern.stop()
+
+    def test_smtp_unknown_outcome_is_451_and_not_repeated(self):
+        servers = [self.server(backends.smtp, n, passwords={}, fault="die_at_dot") for n in ("mx1", "mx2")]
+        self.start("smtp", servers)
+        client = self.smtp()
+        with self.assertRaises(smtplib.SMTPDataError) as caught:
+            client.sendmail("a@example.org", ["b@example.com"], "Subject: x\r\n\r\nhello\r\n")
+        self.assertEqual(caught.exception.smtp_code, 451)
+        seen = [line for s in servers for line in s.seen if line.startswith("MAIL")]
+        self.assertEqual(len(seen), 1)
+
+
+if __name__ == "__main__":
+    unittest.main(warnings="ignore")
