@@ -78,7 +78,8 @@ struct SmtpSettings {
   bool offers_oauthbearer = false;
   bool pass_refusal_text = false;
   std::string_view hostname;
-  std::span<const std::string> capabilities;  // EHLO keywords; what Postern cannot parse is left out
+  std::span<const std::string>
+      capabilities;  // EHLO keywords; what Postern cannot parse is left out
   SmtpBareNewline bare_newline = SmtpBareNewline::kReject;
   uint64_t replay_memory = 256 << 10;
   uint32_t retries = 2;

@@ -44,6 +44,8 @@ struct ListenerSettings {
   // Mechanisms that some eligible endpoint has.
   bool offers_xoauth2 = false;
   bool offers_oauthbearer = false;
+  // Some eligible endpoint is told the client's name (XCLIENT): it is looked up at accept.
+  bool wants_peer_name = false;
 };
 
 // The parts of a snapshot that sessions use. const after it is built.

@@ -26,9 +26,12 @@ proto::SmtpFrontTls FrontTlsOf(const ListenerSettings& listener, const Stream& f
 
 proto::SmtpBareNewline BareNewlineOf(conf::BareNewline mode) {
   switch (mode) {
-    case conf::BareNewline::kReject: return proto::SmtpBareNewline::kReject;
-    case conf::BareNewline::kNormalize: return proto::SmtpBareNewline::kNormalize;
-    case conf::BareNewline::kPass: return proto::SmtpBareNewline::kPass;
+    case conf::BareNewline::kReject:
+      return proto::SmtpBareNewline::kReject;
+    case conf::BareNewline::kNormalize:
+      return proto::SmtpBareNewline::kNormalize;
+    case conf::BareNewline::kPass:
+      return proto::SmtpBareNewline::kPass;
   }
   return proto::SmtpBareNewline::kReject;
 }
@@ -73,26 +76,36 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
 
 FaultKind KindOf(StreamEnd end) {
   switch (end) {
-    case StreamEnd::kRefused: return FaultKind::kRefused;
-    case StreamEnd::kTlsVerify: return FaultKind::kTlsVerify;
-    case StreamEnd::kTlsFailed: return FaultKind::kProtocol;
+    case StreamEnd::kRefused:
+      return FaultKind::kRefused;
+    case StreamEnd::kTlsVerify:
+      return FaultKind::kTlsVerify;
+    case StreamEnd::kTlsFailed:
+      return FaultKind::kProtocol;
     case StreamEnd::kNone:
     case StreamEnd::kEof:
     case StreamEnd::kReset:
-    case StreamEnd::kLocal: break;
+    case StreamEnd::kLocal:
+      break;
   }
   return FaultKind::kLost;
 }
 
 std::string WordsOf(const Stream& stream) {
   switch (stream.end()) {
-    case StreamEnd::kEof: return "closed by the peer";
-    case StreamEnd::kRefused: return "connection refused";
-    case StreamEnd::kReset: return "connection reset";
-    case StreamEnd::kLocal: return "no socket to be had";
+    case StreamEnd::kEof:
+      return "closed by the peer";
+    case StreamEnd::kRefused:
+      return "connection refused";
+    case StreamEnd::kReset:
+      return "connection reset";
+    case StreamEnd::kLocal:
+      return "no socket to be had";
     case StreamEnd::kTlsFailed:
-    case StreamEnd::kTlsVerify: return "TLS: " + stream.tls_error();
-    case StreamEnd::kNone: break;
+    case StreamEnd::kTlsVerify:
+      return "TLS: " + stream.tls_error();
+    case StreamEnd::kNone:
+      break;
   }
   return "connection lost";
 }
@@ -168,7 +181,8 @@ void SmtpSession::OnFront(Stream::Event event) {
   switch (event) {
     case Stream::Event::kConnected:
     case Stream::Event::kReadable:
-    case Stream::Event::kDrained: return;  // Drive looks
+    case Stream::Event::kDrained:
+      return;  // Drive looks
     case Stream::Event::kTlsUp: {
       const io::TlsFacts& facts = *front_->tls_facts();
       env_.recorder.Handshake(Side::kFront, facts.version, facts.group, facts.is_resumed, true);
@@ -191,7 +205,9 @@ void SmtpSession::OnFront(Stream::Event event) {
 void SmtpSession::OnBack(Stream::Event event) {
   const base::MonoTime now = env_.loop.Now();
   switch (event) {
-    case Stream::Event::kConnected: relay_.OnLegConnected(back_.leg, now); return;
+    case Stream::Event::kConnected:
+      relay_.OnLegConnected(back_.leg, now);
+      return;
     case Stream::Event::kTlsUp: {
       const io::TlsFacts& facts = *back_.stream->tls_facts();
       env_.recorder.Handshake(Side::kBack, facts.version, facts.group, facts.is_resumed, true);
@@ -204,13 +220,12 @@ void SmtpSession::OnBack(Stream::Event event) {
       back_.stream->Consume(taken);
       return;
     }
-    case Stream::Event::kDrained: return;  // Perform tells
+    case Stream::Event::kDrained:
+      return;  // Perform tells
     case Stream::Event::kEnd: {
       const StreamEnd end = back_.stream->end();
       if (end == StreamEnd::kRefused && DialNextAddress()) return;
-      if (back_.blame.has_value()) return;  // dropped already
-      if ((end == StreamEnd::kTlsFailed || end == StreamEnd::kTlsVerify) &&
-          !back_.stream->in_tls())
+      if ((end == StreamEnd::kTlsFailed || end == StreamEnd::kTlsVerify) && !back_.stream->in_tls())
         env_.recorder.Handshake(Side::kBack, "", "", false, false);
       relay_.OnLegEnd(back_.leg, KindOf(end), WordsOf(*back_.stream), now);
       return;
@@ -236,8 +251,8 @@ void SmtpSession::Drive() {
   if (relay_.is_idle()) parts_.reset();
   // A side that has more to take than it should hold stops the other one from bringing more.
   const size_t high = listener_->conf.limits.buffer;
-  const bool is_full = front_->Unsent() > high ||
-                       (back_.stream != nullptr && back_.stream->Unsent() > high);
+  const bool is_full =
+      front_->Unsent() > high || (back_.stream != nullptr && back_.stream->Unsent() > high);
   const bool must_wait = is_full || (!relay_.wants_front() && !front_->Input().empty());
   if (must_wait && !is_front_paused_) {
     front_->PauseReads();
@@ -356,8 +371,7 @@ void SmtpSession::Finish(base::EndCause cause) {
   account_.commands = relay_.num_commands();
   account_.cause = std::move(cause);
   env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kIn, account_.bytes_in);
-  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kOut,
-                      account_.bytes_out);
+  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kOut, account_.bytes_out);
   env_.recorder.SessionEnded(listener_->slots, account_.cause.result,
                              env_.loop.Now() - client_.accepted);
   env_.accounts.OnSession(account_);

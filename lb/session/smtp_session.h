@@ -47,8 +47,8 @@ class SmtpSession final : public Session,
     std::shared_ptr<balance::EndpointState> state;
     metrics::EndpointSlots slots;
     std::shared_ptr<const balance::EndpointFacts> facts;
-    size_t address = 0;    // of facts->addresses
-    bool is_busy = false;  // counted as load
+    size_t address = 0;                           // of facts->addresses
+    bool is_busy = false;                         // counted as load
     std::optional<balance::Picker::Blame> blame;  // it failed
     base::MonoTime tls_began;
     uint64_t bytes_in = 0, bytes_out = 0;

@@ -22,21 +22,28 @@ bool ContainsEndpoint(const void* home, proto::EndpointRef endpoint) {
 
 proto::LegTls LegTlsOf(conf::TlsMode mode) {
   switch (mode) {
-    case conf::TlsMode::kStartTls: return proto::LegTls::kStartTls;
-    case conf::TlsMode::kImplicit: return proto::LegTls::kImplicit;
+    case conf::TlsMode::kStartTls:
+      return proto::LegTls::kStartTls;
+    case conf::TlsMode::kImplicit:
+      return proto::LegTls::kImplicit;
     case conf::TlsMode::kNone:
-    case conf::TlsMode::kPassthrough: break;
+    case conf::TlsMode::kPassthrough:
+      break;
   }
   return proto::LegTls::kNone;
 }
 
 proto::LegAddress LegAddressOf(conf::ClientAddress mode) {
   switch (mode) {
-    case conf::ClientAddress::kProxyV1: return proto::LegAddress::kProxyV1;
-    case conf::ClientAddress::kProxyV2: return proto::LegAddress::kProxyV2;
-    case conf::ClientAddress::kXclient: return proto::LegAddress::kXclient;
+    case conf::ClientAddress::kProxyV1:
+      return proto::LegAddress::kProxyV1;
+    case conf::ClientAddress::kProxyV2:
+      return proto::LegAddress::kProxyV2;
+    case conf::ClientAddress::kXclient:
+      return proto::LegAddress::kXclient;
     case conf::ClientAddress::kNone:
-    case conf::ClientAddress::kImapId: break;
+    case conf::ClientAddress::kImapId:
+      break;
   }
   return proto::LegAddress::kNone;
 }
@@ -44,15 +51,24 @@ proto::LegAddress LegAddressOf(conf::ClientAddress mode) {
 metrics::Command CommandOf(proto::SmtpVerb verb) {
   switch (verb) {
     case proto::SmtpVerb::kHelo:
-    case proto::SmtpVerb::kEhlo: return metrics::Command::kEhlo;
-    case proto::SmtpVerb::kMail: return metrics::Command::kMail;
-    case proto::SmtpVerb::kRcpt: return metrics::Command::kRcpt;
-    case proto::SmtpVerb::kData: return metrics::Command::kData;
-    case proto::SmtpVerb::kRset: return metrics::Command::kRset;
-    case proto::SmtpVerb::kNoop: return metrics::Command::kNoop;
-    case proto::SmtpVerb::kVrfy: return metrics::Command::kVrfy;
-    case proto::SmtpVerb::kAuth: return metrics::Command::kAuth;
-    case proto::SmtpVerb::kQuit: return metrics::Command::kQuit;
+    case proto::SmtpVerb::kEhlo:
+      return metrics::Command::kEhlo;
+    case proto::SmtpVerb::kMail:
+      return metrics::Command::kMail;
+    case proto::SmtpVerb::kRcpt:
+      return metrics::Command::kRcpt;
+    case proto::SmtpVerb::kData:
+      return metrics::Command::kData;
+    case proto::SmtpVerb::kRset:
+      return metrics::Command::kRset;
+    case proto::SmtpVerb::kNoop:
+      return metrics::Command::kNoop;
+    case proto::SmtpVerb::kVrfy:
+      return metrics::Command::kVrfy;
+    case proto::SmtpVerb::kAuth:
+      return metrics::Command::kAuth;
+    case proto::SmtpVerb::kQuit:
+      return metrics::Command::kQuit;
     case proto::SmtpVerb::kStartTls:
     case proto::SmtpVerb::kHelp:
     case proto::SmtpVerb::kExpn:
@@ -61,18 +77,24 @@ metrics::Command CommandOf(proto::SmtpVerb verb) {
     case proto::SmtpVerb::kXclient:
     case proto::SmtpVerb::kXforward:
     case proto::SmtpVerb::kHttp:
-    case proto::SmtpVerb::kUnknown: break;
+    case proto::SmtpVerb::kUnknown:
+      break;
   }
   return metrics::Command::kOther;
 }
 
 metrics::AuthResult ResultOf(proto::SmtpReports::Login result) {
   switch (result) {
-    case proto::SmtpReports::Login::kOk: return metrics::AuthResult::kOk;
-    case proto::SmtpReports::Login::kBadCredentials: return metrics::AuthResult::kBadCredentials;
-    case proto::SmtpReports::Login::kTempFailure: return metrics::AuthResult::kTempFailure;
-    case proto::SmtpReports::Login::kAborted: return metrics::AuthResult::kAborted;
-    case proto::SmtpReports::Login::kBlocked: return metrics::AuthResult::kBlocked;
+    case proto::SmtpReports::Login::kOk:
+      return metrics::AuthResult::kOk;
+    case proto::SmtpReports::Login::kBadCredentials:
+      return metrics::AuthResult::kBadCredentials;
+    case proto::SmtpReports::Login::kTempFailure:
+      return metrics::AuthResult::kTempFailure;
+    case proto::SmtpReports::Login::kAborted:
+      return metrics::AuthResult::kAborted;
+    case proto::SmtpReports::Login::kBlocked:
+      return metrics::AuthResult::kBlocked;
   }
   return metrics::AuthResult::kTempFailure;
 }
@@ -106,7 +128,7 @@ void SmtpSession::Do(proto::AskRoute& action) {
   const std::string key = parts.user_key->Key(action.name);
   const base::MonoTime now = env_.loop.Now();
   proto::RouteAnswer answer;
-  if (is_user && account_.user.empty() && env_.host.AuthBlocked(client_.client.ip, key)) {
+  if (is_user && relay_.user().empty() && env_.host.AuthBlocked(client_.client.ip, key)) {
     answer.kind = proto::RouteAnswer::Kind::kBlocked;
     return relay_.OnRoute(answer, now);
   }
@@ -115,7 +137,6 @@ void SmtpSession::Do(proto::AskRoute& action) {
     answer.kind = proto::RouteAnswer::Kind::kTempFail;
     return relay_.OnRoute(answer, now);
   }
-  std::string user_key;
   route::Facts facts;
   facts.listener = listener_->conf.name;
   facts.client = client_.client.ip;
@@ -132,11 +153,15 @@ void SmtpSession::Do(proto::AskRoute& action) {
     case route::Decision::Kind::kBackend:
       home = parts.endpoints->BackendHome(decision.index, listener_->conf.protocol);
       break;
-    case route::Decision::Kind::kReject: answer.kind = proto::RouteAnswer::Kind::kReject; break;
+    case route::Decision::Kind::kReject:
+      answer.kind = proto::RouteAnswer::Kind::kReject;
+      break;
     case route::Decision::Kind::kTempFail:
       answer.kind = proto::RouteAnswer::Kind::kTempFail;
       break;
-    case route::Decision::Kind::kUnknown: answer.kind = proto::RouteAnswer::Kind::kUnknown; break;
+    case route::Decision::Kind::kUnknown:
+      answer.kind = proto::RouteAnswer::Kind::kUnknown;
+      break;
   }
   answer.text = decision.text;
   if (home != nullptr) {
@@ -163,9 +188,9 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
   std::vector<balance::EndpointId> excluded;
   for (const balance::Endpoint* member : home.members) {
     const proto::EndpointRef ref = member->state.get();
-    const bool is_elsewhere = std::any_of(
-        homes.begin() + 1, homes.end(),
-        [ref](const proto::HomeRef& other) { return !other.Contains(ref); });
+    const bool is_elsewhere =
+        std::any_of(homes.begin() + 1, homes.end(),
+                    [ref](const proto::HomeRef& other) { return !other.Contains(ref); });
     // LMTP has another end of data; only a session of that protocol could use it.
     if (is_elsewhere || member->conf->protocol == conf::Protocol::kLmtp ||
         std::find(tried.begin(), tried.end(), ref) != tried.end())
@@ -175,8 +200,7 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
   if (home.pool != nullptr && home.pool->balance == conf::Balance::kHash)
     key = parts_->user_key->Key(relay_.pick_key());
   while (true) {
-    const balance::Endpoint* endpoint =
-        env_.picker.Pick(home, key, excluded, env_.loop.Now());
+    const balance::Endpoint* endpoint = env_.picker.Pick(home, key, excluded, env_.loop.Now());
     if (endpoint == nullptr) return nullptr;
     const auto facts = endpoint->state->facts();
     if (facts != nullptr && !facts->addresses.empty()) return endpoint;
@@ -244,8 +268,7 @@ void SmtpSession::StartBackTls() {
 void SmtpSession::ReleaseBack(proto::DropLeg::How how, SessionResult result) {
   if (back_.blame.has_value()) result = SessionResult::kBackendLost;
   SetFree(result);
-  if (back_.blame.has_value())
-    env_.picker.Failed(*back_.endpoint, *back_.blame, env_.loop.Now());
+  if (back_.blame.has_value()) env_.picker.Failed(*back_.endpoint, *back_.blame, env_.loop.Now());
   env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kIn, back_.bytes_in);
   env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kOut, back_.bytes_out);
   if (how == proto::DropLeg::How::kGently) {
@@ -351,8 +374,8 @@ void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault)
                    {"why", base::Printable(fault.why, 200)}});
   // A word on the client says nothing about the backend.
   if (fault.meaning != proto::SmtpLegFault::Meaning::kFault) return;
-  back_.blame =
-      fault.is_passive ? balance::Picker::Blame::kPassive : balance::Picker::Blame::kNone;
+  if (back_.stream != nullptr && back_.stream->end() == io::StreamEnd::kLocal) return;
+  back_.blame = fault.is_passive ? balance::Picker::Blame::kPassive : balance::Picker::Blame::kNone;
 }
 
 void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
