@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/net/http_server.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -310,6 +311,7 @@ class RudeServer {
  public:
   explicit RudeServer(std::string words) : sockets_(BindAll(Loopback(), 1)) {
     EXPECT_EQ(::listen(sockets_.value()[0].get(), 1), 0);
+    EXPECT_EQ(::fcntl(sockets_.value()[0].get(), F_SETFL, 0), 0);  // this thread may block
     address_ = LocalAddressOf(sockets_.value()[0].get());
     thread_ = std::thread([this, words = std::move(words)] {
       const OwnedFd fd(::accept(sockets_.value()[0].get(), nullptr, nullptr));
