@@ -26,7 +26,7 @@ void Accounting::LegStarted(const balance::Endpoint& endpoint,
   slots_ = slots;
   has_leg_ = true;
   phases_ms_.fill(-1);
-  env_.picker.Started(endpoint);
+  env_.picker.Started(*endpoint.state);
   env_.recorder.BackendSessionStarted(slots_);
 }
 
@@ -52,10 +52,7 @@ void Accounting::FlushPhases() {
 
 void Accounting::LegEnded(base::SessionResult result) {
   if (!std::exchange(has_leg_, false)) return;
-  // The picker knows an endpoint by its state; the table that held it may be gone by now.
-  balance::Endpoint endpoint;
-  endpoint.state = state_;
-  env_.picker.Ended(endpoint);
+  env_.picker.Ended(*state_);
   FlushPhases();
   env_.recorder.BackendSessionEnded(slots_, result);
 }
@@ -64,8 +61,7 @@ void Accounting::Finished(const ClientFacts& client, const io::Stream& front, ui
                           base::EndCause cause) {
   LegEnded(cause.result);
   const io::TlsFacts* tls = front.tls_facts();
-  if (tls == nullptr)
-    env_.recorder.PlaintextSession(base::Side::kFront, listener_.conf.protocol);
+  if (tls == nullptr) env_.recorder.PlaintextSession(base::Side::kFront, listener_.conf.protocol);
   env_.recorder.SessionEnded(listener_.slots, cause.result, env_.loop.Now() - client.accepted);
 
   metrics::SessionAccount account;

@@ -42,12 +42,6 @@ proto::FrontPlan PlanOf(const ListenerSettings& listener, const io::Stream& fron
   return plan;
 }
 
-metrics::Mechanism MetricOf(proto::Mechanism mechanism) {
-  static_assert(static_cast<int>(proto::Mechanism::kUserPass) ==
-                static_cast<int>(metrics::Mechanism::kUserPass));
-  return static_cast<metrics::Mechanism>(mechanism);
-}
-
 }  // namespace
 
 MailDialogue::MailDialogue(SessionEnv& env, const ListenerSettings& listener,
@@ -59,7 +53,8 @@ MailDialogue::MailDialogue(SessionEnv& env, const ListenerSettings& listener,
       front_(front),
       observer_(observer),
       accounting_(accounting),
-      front_machine_(proto::MakeFront(ProtocolOf(listener), PlanOf(listener, front))),
+      protocol_(ProtocolOf(listener)),
+      front_machine_(proto::MakeFront(protocol_, PlanOf(listener, front))),
       login_deadline_(client.accepted + listener.conf.timeouts.Login(listener.conf.protocol)) {}
 
 MailDialogue::~MailDialogue() = default;
@@ -79,7 +74,6 @@ MonoTime MailDialogue::NextDeadline() const {
 void MailDialogue::OnFront(io::Stream::Event event) {
   switch (event) {
     case io::Stream::Event::kReadable:
-      accounting_.FrontArrived(front_.Input().size());
       if (is_waiting_ || is_stalled_) {
         // What is pipelined behind a login stays where it is; reading goes on for a while, so that
         // a client that goes away is noticed.
@@ -92,7 +86,9 @@ void MailDialogue::OnFront(io::Stream::Event event) {
     case io::Stream::Event::kDrained:
       if (std::exchange(is_stalled_, false)) PumpFront();
       return;
-    case io::Stream::Event::kTlsUp: FrontTlsDone(); return;
+    case io::Stream::Event::kTlsUp:
+      FrontTlsDone();
+      return;
     case io::Stream::Event::kEnd:
       if (tls_deadline_ != kNever) {
         FrontTlsFailed(front_.end() == io::StreamEnd::kTlsFailed ? SessionResult::kProtocolError
@@ -108,7 +104,8 @@ void MailDialogue::OnFront(io::Stream::Event event) {
       }
       ClientGone("client closed the connection");
       return;
-    case io::Stream::Event::kConnected: return;
+    case io::Stream::Event::kConnected:
+      return;
   }
 }
 
@@ -119,7 +116,10 @@ void MailDialogue::PumpFront() {
       return;
     }
     const proto::FrontStep step = front_machine_->Next(front_.Input());
-    if (step.consumed > 0) front_.Consume(step.consumed);
+    if (step.consumed > 0) {
+      front_.Consume(step.consumed);
+      accounting_.Bytes(Side::kFront, Direction::kIn, step.consumed);
+    }
     if (!TakeFrontEvent(step.event)) return;
   }
 }
@@ -226,7 +226,6 @@ void MailDialogue::EndWith(base::EndCause cause) {
     cause_.why += last_fault_;
   }
   outcome_ = Outcome::kEnded;
-  front_.CloseGently();
 }
 
 void MailDialogue::OnTimer() {
@@ -288,6 +287,7 @@ void MailDialogue::OnLogin(const proto::Login& login) {
   password_at_ = env_.loop.Now();
   accounting_.user = request_->user;
   last_fault_.clear();
+  last_kind_.reset();
   if (!login.is_usable) {
     Refuse({}, AuthResult::kBadCredentials);
     return;
@@ -333,7 +333,9 @@ bool MailDialogue::FindHome() {
       // Reads like a wrong password, and takes as long.
       Refuse({}, AuthResult::kBadCredentials);
       return false;
-    case route::Decision::Kind::kTempFail: Unavailable("tempfail by rule"); return false;
+    case route::Decision::Kind::kTempFail:
+      Unavailable("tempfail by rule");
+      return false;
   }
   return false;
 }

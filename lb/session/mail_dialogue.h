@@ -1,15 +1,17 @@
-// mail_dialogue: a session of IMAP or POP3 from its greeting to its login: the client's dialogue, the
-// route, and one backend after the other until one has taken the login.
+// mail_dialogue: a session of IMAP or POP3 from its greeting to its login: the client's dialogue,
+// the route, and one backend after the other until one has taken the login.
 //
-// Drives a FrontMachine and, while a login is under way, a BackMachine; knows no protocol. Freed as a
-// whole at hand-over.
-// Rules:    a fault of a backend before the login is answered leads to the next endpoint, as far as
-//           the home's storage allows; a refusal of the login is final. Every refusal, of a backend's,
-//           a route's or our own, comes at max(its answer, password received + auth_failure_delay).
-//           Only what went wrong before any byte that a client chose is held against an endpoint at
-//           once. A client that closes with nothing left to be run ends everything at once.
+// Drives a FrontMachine and, while a login is under way, a BackMachine; knows no protocol. Freed as
+// a whole at hand-over. Rules:    a fault of a backend before the login is answered leads to the
+// next endpoint, as far as
+//           the home's storage allows; a refusal of the login is final. Every refusal, of a
+//           backend's, a route's or our own, comes at max(its answer, password received +
+//           auth_failure_delay). Only what went wrong before any byte that a client chose is held
+//           against an endpoint at once. A client that closes with nothing left to be run ends
+//           everything at once.
 // Owner:    one MailSession.   Thread: its worker's.
-// Limits:   of the listener; at most kMaxAhead bytes of what a client sends behind its login are kept,
+// Limits:   of the listener; at most kMaxAhead bytes of what a client sends behind its login are
+// kept,
 //           and as much of what it does not read.
 // Tests:    test/session/mail_session_test.cc, test/sim/
 // SPDX-License-Identifier: Apache-2.0
@@ -17,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +39,7 @@ class MailDialogue {
   enum class Outcome : uint8_t {
     kGoesOn,
     kHandOver,  // logged in: TakeBack; what both streams hold unread is the relay's
-    kEnded,     // cause() says why; the front stream is closed, or closing gently
+    kEnded,     // cause() says why; the front stream wants closing
   };
 
   // All references outlive the dialogue. observer: of the streams that it dials.
@@ -101,7 +104,9 @@ class MailDialogue {
   // Back.
   void TryNext();
   void TryAddress();
+  void CloseLater(std::unique_ptr<io::Stream> stream);
   void LegConnected();
+  void StartBackTls();
   void LegTlsUp();
   void PumpBack();
   // False: stop pumping.
@@ -113,6 +118,11 @@ class MailDialogue {
   void DropLeg();
   [[nodiscard]] bool MayBlame() const;
   [[nodiscard]] const metrics::EndpointSlots& SlotsOf(const balance::Endpoint& endpoint) const;
+  [[nodiscard]] static metrics::Mechanism MetricOf(proto::Mechanism mechanism) {
+    static_assert(static_cast<int>(proto::Mechanism::kUserPass) ==
+                  static_cast<int>(metrics::Mechanism::kUserPass));
+    return static_cast<metrics::Mechanism>(mechanism);
+  }
 
   SessionEnv& env_;
   const ListenerSettings& listener_;
@@ -120,6 +130,7 @@ class MailDialogue {
   io::Stream& front_;
   io::Stream::Observer& observer_;
   Accounting& accounting_;
+  const proto::MailProtocol protocol_;
   std::unique_ptr<proto::FrontMachine> front_machine_;
   Outcome outcome_ = Outcome::kGoesOn;
   base::EndCause cause_;
@@ -144,7 +155,8 @@ class MailDialogue {
   std::unique_ptr<Leg> leg_;
   base::MonoTime release_at_ = kNever;  // of the refusal that is held back
   std::string refusal_code_, refusal_text_;
-  std::string last_fault_;  // for the account
+  std::string last_fault_;                    // for the account
+  std::optional<base::FaultKind> last_kind_;  // of this login's last try
 };
 
 }  // namespace postern::session

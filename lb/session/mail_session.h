@@ -1,85 +1,82 @@
-// mail_session: one IMAP or POP3 session: dialogue with the client, login at its home, relay.
+// mail_session: one session of IMAP or POP3: dialogue, login at its home, relay.
 //
-// Drives a front machine, then a back machine, over two streams; knows no protocol. After the login both machines are gone
-// and bytes are relayed: one read, one write, no allocation; a slow peer pauses the other.
-// Limits:   the listener's timeouts and limits; one timer for whichever deadline is next.
+// Drives protocol machines and knows no protocol. After the login the dialogue and its machines are
+// freed and bytes are relayed: a chunk costs one read and one write, no allocation; a slow peer
+// pauses the other; a follower (proto/flow) knows where a goodbye may be said. Limits:   the
+// listener's timeouts and limits; one timer, armed for the next deadline and not touched
+//           by bytes that pass. The session itself holds at most 512 bytes.
 // Owner:    the host's list.   Thread: the worker's.
 // Tests:    test/session/mail_session_test.cc, test/sim/, test/integration/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "lb/io/stream.h"
 #include "lb/io/timer.h"
-#include "lb/proto/machine.h"
+#include "lb/proto/flow.h"
+#include "lb/session/accounting.h"
 #include "lb/session/session_env.h"
 
 namespace postern::session {
 
+class MailDialogue;
+
 class MailSession final : public Session, private io::Stream::Observer {
  public:
-  MailSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener,
-              ClientFacts client, std::unique_ptr<io::Stream> front);
+  MailSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener, ClientFacts client,
+              std::unique_ptr<io::Stream> front);
   ~MailSession() override;
 
   void Start() override;
   void BeginDrain() override;
   void Kill(base::SessionResult why) override;
-  [[nodiscard]] const std::string& user() const override { return account_->user; }
-  [[nodiscard]] std::string_view backend() const override { return account_->backend; }
+  [[nodiscard]] const std::string& user() const override { return accounting_.user; }
+  [[nodiscard]] std::string_view backend() const override { return accounting_.backend(); }
 
  private:
-  enum class State : uint8_t { kDialogue, kFrontTls, kLogin, kRefusing, kRelay, kEnded };
-  struct Dialogue;  // everything that is not needed once bytes are relayed
+  enum class State : uint8_t { kDialogue, kRelay, kOver };
 
   void OnStream(io::Stream& stream, io::Stream::Event event) override;
-  void OnFront(io::Stream::Event event);
-  void OnBack(io::Stream::Event event);
-
-  // Dialogue.
-  void DriveFront();
-  void DriveBack();
-  void BeginLogin(const proto::LoginRequest& request);
-  void TryNextEndpoint();
-  void Dial();
-  void StartBackTls();
-  void FailBack(base::FaultKind kind, base::Phase phase, std::string why);
-  void LoginDone(const proto::LoggedIn& answer);
-  void Refuse(const proto::Refusal& refusal);
-  void SayRefusal();
-  void Unavailable();
-  void ReleaseBack(base::SessionResult result);
-  void EndPhase(base::Phase phase);
-
-  // Relay.
-  void StartRelay();
-  void Pump(io::Stream& from, io::Stream& to, base::Side from_side);
-  void OnRelayEof(io::Stream& from, io::Stream& to);
-
   void OnTimer();
+
+  // After anything that the dialogue has done.
+  void FollowDialogue();
+  void StartRelay();
+  void OnRelay(io::Stream& from, io::Stream& to, base::Side side, io::Stream::Event event);
+  // Moves what `from` has to `to`. False: the session has ended.
+  bool Pump(io::Stream& from, io::Stream& to, base::Side side);
+  void OnRelayEnd(base::Side side);
+  void DrainIfSafe();
+  // Ends a relay with the protocol's word for it, where one can be said.
+  void EndRelay(proto::Farewell farewell, base::EndCause cause);
+  void Finish(base::EndCause cause);
+
+  [[nodiscard]] base::MonoTime RelayDeadline() const;
   void Rearm();
-  [[nodiscard]] bool is_imap() const { return listener_->conf.protocol == conf::Protocol::kImap; }
-  void End(base::EndCause cause);
 
   SessionEnv& env_;
   std::shared_ptr<const ListenerSettings> listener_;
+  ClientFacts client_;
   std::unique_ptr<io::Stream> front_;
   std::unique_ptr<io::Stream> back_;
-  std::unique_ptr<Dialogue> dialogue_;
-  std::unique_ptr<metrics::SessionAccount> account_;
-  std::shared_ptr<balance::EndpointState> endpoint_;  // whose load this session is; null: none
-  metrics::EndpointSlots endpoint_slots_;
-  base::MonoTime accepted_;
-  base::MonoTime last_activity_;
+  std::unique_ptr<MailDialogue> dialogue_;
+  Accounting accounting_;
   io::Timer timer_;
+  proto::MailFlow flow_;
+  base::MonoTime last_activity_{};
+  base::MonoTime command_began_{};
+  uint32_t num_commands_ = 0;  // of the dialogue, once that is gone
   State state_ = State::kDialogue;
-  bool has_front_eof_ = false;
-  bool has_back_eof_ = false;
-  bool has_said_quit_ = false;    // LOGOUT or QUIT was the last that the client said
-  bool wants_drain_ = false;
-  bool is_back_at_line_start_ = true;
+  bool is_draining_ = false;
+  bool is_front_at_eof_ = false;
+  bool is_front_paused_ = false;
+  bool is_back_paused_ = false;
 };
+
+static_assert(sizeof(MailSession) <= 512);
 
 }  // namespace postern::session
