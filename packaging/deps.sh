@@ -69,14 +69,21 @@ missing_packages() {  # of the names given
   done
 }
 
-servers_are_there() {
-  local program root=$kServerFolder libraries
-  libraries=$(printf '%s:' "$PWD/$root"/usr/lib/postfix "$PWD/$root"/usr/lib/dovecot "$PWD/$root"/usr/lib/*-linux-gnu*)
+libraries_lacking() {  # by the programs that were unpacked
+  local program root=$PWD/$kServerFolder libraries
+  libraries=$(printf '%s:' "$root"/usr/lib/postfix "$root"/usr/lib/dovecot "$root"/usr/lib/dovecot/modules/old-stats \
+    "$root"/usr/lib/*-linux-gnu* "$root"/lib/*-linux-gnu*)
   for program in $kServerPrograms; do
-    [ -e "$root/$program" ] || return 1
-    if LD_LIBRARY_PATH=$libraries ldd "$root/$program" 2>/dev/null | grep -q 'not found'; then return 1; fi
+    if [ -e "$root/$program" ]; then
+      LD_LIBRARY_PATH=$libraries ldd "$root/$program" 2>/dev/null | sed -n "s|^\\s*\\(.*\\) => not found|$program: \\1|p"
+    fi
   done
-  compgen -G "$root/usr/lib/*/libuid_wrapper.so" >/dev/null &&
+}
+servers_are_there() {
+  local program root=$kServerFolder
+  for program in $kServerPrograms; do [ -e "$root/$program" ] || return 1; done
+  [ -z "$(libraries_lacking)" ] &&
+    compgen -G "$root/usr/lib/*/libuid_wrapper.so" >/dev/null &&
     compgen -G "$root/usr/lib/*/libnss_wrapper.so" >/dev/null
 }
 
@@ -114,7 +121,7 @@ sandbox=()
 lists_are_there() {  # does apt know where each package comes from?
   local name
   for name in $*; do
-    apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [^(]' || return 1
+    [[ $(LC_ALL=C apt-cache policy "$name" 2>/dev/null) =~ Candidate:\ [^\(] ]] || return 1
   done
 }
 update_lists() {
@@ -209,7 +216,7 @@ if [ "$need_servers" = yes ]; then
     unpack_servers || die "the mail servers could not be fetched"
   fi
   if ! servers_are_there; then
-    for program in $kServerPrograms; do ldd "$kServerFolder/$program" 2>&1 | grep 'not found' >&2 || true; done
+    libraries_lacking >&2
     die "the unpacked mail servers lack something (above)"
   fi
 fi

@@ -189,8 +189,8 @@ class Lab:
     def environment(self, *preloaded):
         """For an unpacked program: where its libraries are, and what is loaded into it first."""
         root = self.server_root()
-        folders = [f"{root}/usr/lib/postfix", f"{root}/usr/lib/dovecot"]
-        folders += glob.glob(f"{root}/usr/lib/*-linux-gnu*")
+        folders = [f"{root}/usr/lib/postfix", f"{root}/usr/lib/dovecot", f"{root}/usr/lib/dovecot/modules/old-stats"]
+        folders += glob.glob(f"{root}/usr/lib/*-linux-gnu*") + glob.glob(f"{root}/lib/*-linux-gnu*")
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LD_LIBRARY_PATH": ":".join(folders), "TZ": "UTC",
                "POSTERN_LAB_ROOT": root}
         if preloaded:

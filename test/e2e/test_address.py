@@ -121,8 +121,6 @@ class ForgedTest(case.Case):
         while answer.startswith(b"*"):
             answer = box.readline()
         box.login(ALICE, WORDS[ALICE])
-        box.send(f'j ID ("x-originating-ip" "{FORGED}")\r\n'.encode())
-        box.noop()
         box.logout()
 
     def test_xclient_of_a_pop3_client_is_refused(self):

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 
 import case
-from world import ALICE, DOORS, WORDS, fresh, message
+from world import ALICE, DOORS, LOOPBACK, WORDS, fresh, message
 
 WORD = WORDS[ALICE]
 
@@ -90,7 +90,7 @@ def curl_send(world, door):
 
 def swaks_send(world, door):
     subject = fresh(door)
-    command = ["swaks", "--server", "localhost", "--port", str(world.doors[door]), "--tls-verify", "--tls-ca-path",
+    command = ["swaks", "--server", LOOPBACK, "--port", str(world.doors[door]), "--tls-verify", "--tls-ca-path",
                world.lab.ca, "--from", "x@elsewhere.test", "--to", ALICE, "--header", f"Subject: {subject}",
                "--timeout", "20", "--tls-on-connect" if DOORS[door][1] == "implicit" else "--tls"]
     if door != "mx":

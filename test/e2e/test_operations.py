@@ -40,7 +40,7 @@ class ReloadTest(OwnPostern):
         box = self.imap()
         box.select("INBOX")
         tag = box.idle_start()
-        self.config["routes"]["users"] = [{"name": "all", "user": "*", "reject": "550 5.7.0 closed"}]
+        self.config["routes"]["users"].insert(0, {"name": "out", "user": ALICE, "reject": ""})
         self.postern.set_config(self.config)
         self.assertTrue(self.postern.reload())
         with self.assertRaises(Exception):
