@@ -42,7 +42,7 @@ void SmtpReplies::Release() {
 }
 
 void SmtpReplies::ClearOutput() {
-  output_.clear();
+  if (!has_pending()) output_.clear();
 }
 
 void SmtpReplies::Finish(base::ByteView last) {

@@ -90,7 +90,7 @@ void SmtpRelay::AddRecipient() {
 // command a reply.
 void SmtpRelay::PumpEnvelope() {
   if (leg_.state != Leg::State::kReady || leg_.is_idle || leg_.is_mail_refused ||
-      leg_.is_data_sent || work_ != Work::kTransaction)
+      leg_.is_data_sent || leg_.is_data_open || work_ != Work::kTransaction)
     return;
   if (!CoversTransaction(leg_.extensions)) {
     SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "lacks an extension that was announced");

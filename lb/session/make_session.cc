@@ -5,6 +5,7 @@
 #include "lb/base/check.h"
 #include "lb/session/mail_session.h"
 #include "lb/session/session_env.h"
+#include "lb/session/smtp_session.h"
 
 namespace postern::session {
 

@@ -1,0 +1,155 @@
+// smtp_bench: a SmtpRelay between a scripted client and fake backends, without sockets: for unit
+// tests and dialogue files.
+//
+// Backends answer politely by themselves unless told otherwise; time is what the test says. Bytes
+// of both sides are fed whole, one by one, or in seeded pieces.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lb/base/rng.h"
+#include "lb/proto/smtp_relay.h"
+
+namespace postern::test {
+
+struct FakeMessage {
+  std::string from, text;  // text as it came, without the terminator
+  std::vector<std::string> to;
+};
+
+struct FakeBackend {
+  enum class Door { kOpen, kRefuses, kHangs };
+  std::string name;
+  Door door = Door::kOpen;
+  proto::LegTls tls = proto::LegTls::kNone;
+  proto::LegAddress client_address = proto::LegAddress::kNone;
+  std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
+                                       "ENHANCEDSTATUSCODES"};
+  // What it says to commands that begin so (the longest wins; "GREETING", "TEXT" for the text after
+  // its first bytes, "." for the end of it). Several lines are joined by \n. "hang": nothing;
+  // "die": closes. Each may be a sequence: one a time, the last for ever.
+  std::map<std::string, std::vector<std::string>> answers;
+  bool takes_bytes = true;  // false: what is written to it stays unsent
+
+  std::vector<std::string> lines;  // all it was sent but text
+  std::vector<FakeMessage> messages;
+  int num_connections = 0;
+  bool was_quit = false;
+};
+
+class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
+ public:
+  enum class Cut { kWhole, kByByte, kRandom };
+  SmtpBench();
+  ~SmtpBench();
+
+  // --- set up; before Start ---
+  proto::SmtpSettings settings;
+  std::vector<std::string> capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME",
+                                           "ENHANCEDSTATUSCODES"};
+  proto::SmtpClient client;
+  Cut cut = Cut::kWhole;
+  uint64_t seed = 1;
+  std::map<std::string, std::unique_ptr<FakeBackend>> backends;
+  // Home of a recipient or user: names of backends. "": the default. A word in front of a reply
+  // ("reject 550 ...", "tempfail", "unknown", "blocked") is a verdict.
+  std::map<std::string, std::string> homes = {{"", "B1 B2"}};
+  std::optional<base::PeerName> peer_name = base::PeerName{base::PeerName::Kind::kUnavailable, ""};
+  size_t budget_bytes = 1 << 20;
+
+  FakeBackend& backend(const std::string& name);
+  void Start(std::string_view early = {});
+
+  // --- what happens ---
+  void Send(std::string_view bytes);  // the client
+  void Line(std::string_view line) { Send(std::string(line) + "\r\n"); }
+  void FrontTls();  // its handshake is done
+  void Eof();
+  void LoseClient();
+  void After(base::Duration duration);  // deadlines in between are met
+  void BackSays(const std::string& name, std::string_view bytes);
+  void LoseBack(const std::string& name, base::FaultKind kind = base::FaultKind::kLost);
+  void TakeBytes(const std::string& name);  // it takes bytes again
+  void GivePeerName(const base::PeerName& name);
+  void Drain();
+
+  // --- what came of it ---
+  // All that the client was sent since the last call.
+  std::string Replies();
+  // The codes of complete replies since the last call: "250 250 550".
+  std::string Codes();
+  [[nodiscard]] bool is_over() const { return end.has_value(); }
+  [[nodiscard]] std::string_view leg_backend() const { return leg_ ? leg_->backend->name : ""; }
+  std::optional<base::EndCause> end;
+  std::vector<proto::SmtpOutcome> outcomes;
+  std::vector<std::string> events;  // of SmtpReports, one word each
+  std::vector<proto::SmtpLegFault> faults;
+  bool wants_front_tls = false;
+  size_t budget_taken = 0;
+  uint64_t num_front_bytes = 0;
+  std::unique_ptr<proto::SmtpRelay> relay;
+  base::MonoTime now{std::chrono::hours(1)};
+
+ private:
+  struct Home {
+    std::vector<FakeBackend*> members;
+  };
+  struct Leg {
+    proto::LegId id = 0;
+    FakeBackend* backend = nullptr;
+    std::string input;    // to the relay, not taken yet
+    std::string partial;  // from the relay, not a whole line yet
+    std::string unsent;
+    FakeMessage message;
+    enum class State { kCommands, kText, kSasl } state = State::kCommands;
+    bool is_connected = false;
+    bool wants_tls = false;
+  };
+
+  static bool Contains(const void* home, proto::EndpointRef endpoint);
+  void Drive();
+  void Perform();
+  void Do(proto::AskRoute& action);
+  void Do(proto::ToBack& action);
+  void Do(proto::OpenLeg& action);
+  void Do(proto::DropLeg& action);
+  void Do(proto::StartTlsOn& action);
+  void Do(proto::EndSession& action);
+  void FlushBack();
+  void FlushFront();
+  [[nodiscard]] size_t NextPiece(size_t available);
+  void Deliver(Leg& leg, std::string_view bytes);
+  void BackLine(Leg& leg, const std::string& line);
+  void Answer(Leg& leg, const std::string& what, const std::string& usual);
+
+  // proto::SmtpReports, proto::ReplayBudget
+  void OnCommand(proto::SmtpVerb, base::Duration) override {}
+  void OnRecipient(Recipient result) override;
+  void OnBareNewline() override { events.emplace_back("bare_newline"); }
+  void OnEarlyTalker() override { events.emplace_back("early_talker"); }
+  void OnLogin(proto::Mechanism, const std::string& user, Login result) override;
+  void OnTransaction(const proto::SmtpOutcome& outcome) override { outcomes.push_back(outcome); }
+  void OnPhase(proto::LegId, base::Phase, base::Duration) override {}
+  void OnLegFault(proto::LegId, const proto::SmtpLegFault& fault) override;
+  void OnLegReady(proto::LegId, base::ByteView) override {}
+  void OnLegBusy(proto::LegId) override { events.emplace_back("busy"); }
+  void OnLegIdle(proto::LegId) override { events.emplace_back("idle"); }
+  void OnMoved(Moved moved, base::FaultKind) override;
+  bool Take(size_t num_bytes) override;
+  void Return(size_t num_bytes) override { budget_taken -= num_bytes; }
+
+  std::map<std::string, std::unique_ptr<Home>> built_homes_;
+  std::unique_ptr<Leg> leg_;
+  std::string front_input_;
+  std::string front_output_;
+  std::unique_ptr<base::SeededRng> rng_;
+  bool has_front_eof_ = false;
+  bool is_driving_ = false;
+};
+
+}  // namespace postern::test
