@@ -11,7 +11,7 @@
 //
 // Owner:    the test; the SimNet outlives its streams, the SimLoop outlives both.
 // Thread:   the loop's.
-// Tests:    test/io/sim_net_test.cc, test/io/sim_net_tls_test.cc
+// Tests:    test/io/sim_net_test.cc, test/io/sim_net_tls_test.cc, test/io/sim_net_faults_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

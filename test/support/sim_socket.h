@@ -6,7 +6,7 @@
 // resets, close without is a FIN behind what the window has taken, later bytes are answered by RST.
 //
 // Thread:   its SimLoop's.
-// Tests:    test/io/sim_net_test.cc
+// Tests:    test/io/sim_net_test.cc, test/io/sim_net_faults_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

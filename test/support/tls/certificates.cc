@@ -14,13 +14,14 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 
 #include "lb/base/check.h"
+#include "lb/base/clock.h"
 
 namespace postern::test {
 namespace {
@@ -97,7 +98,9 @@ bssl::UniquePtr<X509> Sign(const CertificateSpec& spec, EVP_PKEY* key, X509* iss
   uint64_t serial = 0;
   RAND_bytes(reinterpret_cast<uint8_t*>(&serial), sizeof serial);
   ASN1_INTEGER_set(X509_get_serialNumber(certificate.get()), static_cast<long>(serial >> 2));
-  const int64_t now = std::time(nullptr);
+  const int64_t now =
+      std::chrono::floor<std::chrono::seconds>(base::SystemClock().WallNow().time_since_epoch())
+          .count();
   ASN1_TIME_set(X509_getm_notBefore(certificate.get()), now + spec.not_before.count());
   ASN1_TIME_set(X509_getm_notAfter(certificate.get()), now + spec.not_after.count());
   bssl::UniquePtr<X509_NAME> subject(X509_NAME_new());
