@@ -36,6 +36,7 @@ std::unique_ptr<Session> MakeSession(SessionEnv& env,
       return std::make_unique<MailSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kSmtp:
     case conf::Protocol::kSubmission:
+      return std::make_unique<SmtpSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kLmtp:
     case conf::Protocol::kSieve:
     case conf::Protocol::kTcp:
