@@ -70,17 +70,27 @@ if wants release; then
   build release && { passed=$((passed + 1)); build/release/postern version; }
   over release
 fi
-if wants e2e && [ -d test/e2e ]; then
+run_e2e() {  # binary
+  local status counts
+  test/e2e/run.sh "$1" >"$logs/e2e" 2>&1
+  status=$?
+  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p' "$logs/e2e" | tail -1)
+  if [ -z "$counts" ]; then
+    tail -60 "$logs/e2e"
+    fail "e2e with $1 did not come to its end"
+    return
+  fi
+  passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
+  if [ $status -ne 0 ]; then grep -vE '^ok ' "$logs/e2e" | head -200; else sed -n '/^client  /,$p' "$logs/e2e"; fi
+}
+if wants e2e; then
   stage "e2e: real servers and clients"
-  if test/e2e/run.sh build/release/postern >"$logs/e2e" 2>&1; then :; else fail "e2e"; fi
-  tail -60 "$logs/e2e"
-  counts=$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed.*$/\1 \2/p' "$logs/e2e" | tail -1)
-  passed=$((passed + ${counts%% *} + 0))
+  if build release; then run_e2e build/release/postern; fi
   over e2e
 fi
 if wants asan; then
   stage "asan: everything again with ASan and UBSan"
-  build asan && run_ctest asan --label-exclude lint
+  build asan && run_ctest asan --label-exclude lint && run_e2e build/asan/postern
   over asan
 fi
 if wants tsan; then
