@@ -20,6 +20,7 @@ struct Learner::Host {
   std::string name;
   io::Timer again;
   bool is_asked = false;
+  bool is_failing = false;  // the log has it
 };
 
 struct Learner::Lesson {
@@ -33,6 +34,7 @@ struct Learner::Lesson {
   const balance::Endpoint& endpoint;
   io::Timer again;
   base::Duration retry = kFirstRetry;
+  size_t num_attempts = 0;
   std::unique_ptr<Probe> probe;
 };
 
@@ -78,17 +80,23 @@ void Learner::OnResolved(const std::string& name, uint64_t generation,
   host.is_asked = false;
   if (resolved.addresses.empty()) {
     // Addresses that were good a minute ago are better than none.
-    base::log::Warn("resolve_failed", {{"host", name}, {"why", resolved.error}});
+    if (!host.is_failing)
+      base::log::Warn("resolve_failed", {{"host", name}, {"why", resolved.error}});
+    host.is_failing = true;
     host.again.ArmAt(loop_.Now() + kShortestTtl);
     return;
   }
+  host.is_failing = false;
   host.again.ArmAt(loop_.Now() + std::clamp(resolved.ttl, kShortestTtl, kLongestTtl));
   bool is_news = false;
   for (const auto& lesson : lessons_) {
     if (lesson->endpoint.backend->host != name) continue;
     balance::EndpointState& state = *lesson->endpoint.state;
     const auto old = state.facts();
-    if (old != nullptr && old->addresses == resolved.addresses) continue;
+    // A server that turns the order of its answer about has no news.
+    if (old != nullptr && std::is_permutation(old->addresses.begin(), old->addresses.end(),
+                                              resolved.addresses.begin(), resolved.addresses.end()))
+      continue;
     auto facts = std::make_shared<balance::EndpointFacts>();
     if (old != nullptr) *facts = *old;
     facts->addresses = resolved.addresses;
@@ -102,6 +110,7 @@ void Learner::OnResolved(const std::string& name, uint64_t generation,
 void Learner::StartProbe(Lesson& lesson) {
   const auto facts = lesson.endpoint.state->facts();
   if (facts != nullptr && facts->has_capabilities) return;  // a live session was quicker
+  if (lesson.probe != nullptr) return;
   if (facts == nullptr || facts->addresses.empty()) {
     lesson.again.ArmAt(loop_.Now() + kFirstRetry);
     return;
@@ -109,7 +118,9 @@ void Learner::StartProbe(Lesson& lesson) {
   if (!Probe::Speaks(lesson.endpoint.conf->protocol)) return;
   ProbeTarget target;
   target.endpoint = &lesson.endpoint;
-  target.address = {facts->addresses.front(), lesson.endpoint.conf->port};
+  // Each attempt asks another address: the first may be one that cannot be reached from here.
+  target.address = {facts->addresses[lesson.num_attempts++ % facts->addresses.size()],
+                    lesson.endpoint.conf->port};
   target.tls = back_tls_[lesson.endpoint.id].get();
   target.hello = config_->health.hello.empty() ? config_->hostname : config_->health.hello;
   lesson.probe = std::make_unique<Probe>(

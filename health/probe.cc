@@ -8,9 +8,34 @@
 
 #include "lb/base/escape.h"
 #include "lb/proto/proxy_header.h"
+#include "lb/proto/smtp_extensions.h"
 
 namespace postern::health {
 namespace {
+
+bool IsSmtp(conf::Protocol protocol) {
+  return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kSubmission;
+}
+
+proto::LegTls LegTlsOf(conf::TlsMode mode) {
+  switch (mode) {
+    case conf::TlsMode::kStartTls:
+      return proto::LegTls::kStartTls;
+    case conf::TlsMode::kImplicit:
+      return proto::LegTls::kImplicit;
+    case conf::TlsMode::kNone:
+    case conf::TlsMode::kPassthrough:
+      break;
+  }
+  return proto::LegTls::kNone;
+}
+
+// XCLIENT speaks for a client: a probe has none.
+proto::LegAddress LegAddressOf(conf::ClientAddress mode) {
+  if (mode == conf::ClientAddress::kProxyV1) return proto::LegAddress::kProxyV1;
+  if (mode == conf::ClientAddress::kProxyV2) return proto::LegAddress::kProxyV2;
+  return proto::LegAddress::kNone;
+}
 
 std::optional<proto::MailProtocol> MachineOf(conf::Protocol protocol) {
   switch (protocol) {
@@ -41,10 +66,26 @@ proto::BackTls TlsOf(conf::TlsMode mode) {
   return proto::BackTls::kNone;
 }
 
+std::string WordsFor(io::StreamEnd end) {
+  switch (end) {
+    case io::StreamEnd::kRefused:
+      return "connection refused";
+    case io::StreamEnd::kLocal:
+      return "no descriptor, port or memory of our own";
+    case io::StreamEnd::kNone:
+    case io::StreamEnd::kEof:
+    case io::StreamEnd::kReset:
+    case io::StreamEnd::kTlsFailed:
+    case io::StreamEnd::kTlsVerify:
+      break;
+  }
+  return "connection lost";
+}
+
 }  // namespace
 
 bool Probe::Speaks(conf::Protocol protocol) {
-  return MachineOf(protocol).has_value();
+  return IsSmtp(protocol) || MachineOf(protocol).has_value();
 }
 
 Probe::Probe(io::Loop& loop, io::Dialer& dialer, ProbeTarget target, Done done)
@@ -58,9 +99,19 @@ Probe::~Probe() = default;
 
 void Probe::Start() {
   deadline_.ArmAt(loop_.Now() + kTimeout);
-  proto::BackPlan plan;
-  plan.tls = TlsOf(target_.endpoint->conf->tls);
-  machine_ = proto::MakeBack(*MachineOf(target_.endpoint->conf->protocol), plan);
+  const conf::Endpoint& endpoint = *target_.endpoint->conf;
+  if (IsSmtp(endpoint.protocol)) {
+    proto::SmtpBackSettings settings;
+    settings.tls = LegTlsOf(endpoint.tls);
+    settings.client_address = LegAddressOf(endpoint.client_address);
+    settings.own_name = target_.hello;
+    settings.is_probe = true;
+    smtp_ = std::make_unique<proto::SmtpBack>(std::move(settings));
+  } else {
+    proto::BackPlan plan;
+    plan.tls = TlsOf(endpoint.tls);
+    machine_ = proto::MakeBack(*MachineOf(endpoint.protocol), plan);
+  }
   io::DialOptions dial;
   dial.address = target_.address;
   if (!target_.endpoint->backend->source_addresses.empty())
@@ -71,37 +122,58 @@ void Probe::Start() {
 void Probe::OnStream(io::Stream& stream, io::Stream::Event event) {
   if (done_ == nullptr) return;
   switch (event) {
-    case io::Stream::Event::kConnected: {
-      const conf::ClientAddress mode = target_.endpoint->conf->client_address;
-      if (mode == conf::ClientAddress::kProxyV1 || mode == conf::ClientAddress::kProxyV2)
-        stream.Write(proto::PrintLocalProxyHeader(mode == conf::ClientAddress::kProxyV1
-                                                      ? proto::ProxyVersion::kV1
-                                                      : proto::ProxyVersion::kV2));
-      phase_ = base::Phase::kGreeting;
-      if (target_.endpoint->conf->tls == conf::TlsMode::kImplicit) StartTls();
+    case io::Stream::Event::kConnected:
+      OnConnected();
       return;
-    }
     case io::Stream::Event::kTlsUp:
       phase_ = base::Phase::kGreeting;
-      // Implicit TLS is the machine's ground from the start; after STARTTLS it waits for this.
-      if (target_.endpoint->conf->tls == conf::TlsMode::kStartTls) {
+      if (smtp_ != nullptr) {
+        DriveSmtp([this](std::string& out) { return smtp_->OnTls(out); });
+      } else if (target_.endpoint->conf->tls == conf::TlsMode::kStartTls) {
+        // Implicit TLS is the machine's ground from the start; after STARTTLS it waits for this.
         machine_->TlsUp();
         Drive();
       }
       return;
     case io::Stream::Event::kReadable:
-      Drive();
+      if (smtp_ != nullptr) {
+        DriveSmtp([this](std::string& out) { return smtp_->Next(stream_->Input(), out); });
+      } else {
+        Drive();
+      }
       return;
     case io::Stream::Event::kEnd:
-      Fail(stream.tls_error().empty() ? "connection refused or lost" : stream.tls_error());
+      if (learned_.is_ok) {
+        Finish(std::move(learned_));
+      } else {
+        Fail(stream.tls_error().empty() ? WordsFor(stream.end()) : stream.tls_error());
+      }
       return;
     case io::Stream::Event::kDrained:
       return;
   }
 }
 
+void Probe::OnConnected() {
+  phase_ = base::Phase::kGreeting;
+  if (smtp_ != nullptr) {
+    DriveSmtp([this](std::string& out) { return smtp_->OnConnected(out); });
+    return;
+  }
+  const conf::ClientAddress mode = target_.endpoint->conf->client_address;
+  if (mode == conf::ClientAddress::kProxyV1 || mode == conf::ClientAddress::kProxyV2)
+    stream_->Write(proto::PrintLocalProxyHeader(mode == conf::ClientAddress::kProxyV1
+                                                    ? proto::ProxyVersion::kV1
+                                                    : proto::ProxyVersion::kV2));
+  if (target_.endpoint->conf->tls == conf::TlsMode::kImplicit) StartTls();
+}
+
 void Probe::StartTls() {
   phase_ = base::Phase::kTls;
+  if (target_.tls == nullptr) {
+    Fail("there are no TLS settings for it");
+    return;
+  }
   io::TlsRequest request;
   request.role = io::TlsRole::kClient;
   request.settings = target_.tls;
@@ -136,6 +208,53 @@ void Probe::Drive() {
     } else {
       Fail("a login that nobody asked for");
     }
+  }
+}
+
+// Takes one step, then all that the input allows.
+void Probe::DriveSmtp(const std::function<proto::SmtpBack::Step(std::string&)>& first) {
+  if (learned_.is_ok) {  // the answer to QUIT
+    stream_->Consume(stream_->Input().size());
+    Finish(std::move(learned_));
+    return;
+  }
+  std::string out;
+  proto::SmtpBack::Step step = first(out);
+  while (true) {
+    stream_->Consume(step.consumed);
+    phase_ = smtp_->phase();
+    if (!out.empty()) stream_->Write(out);
+    out.clear();
+    switch (step.event) {
+      case proto::SmtpBack::Event::kWait:
+        if (step.consumed == 0) return;
+        break;
+      case proto::SmtpBack::Event::kStartTls:
+        StartTls();
+        return;
+      case proto::SmtpBack::Event::kReady:
+        learned_.is_ok = true;
+        learned_.phase = phase_;
+        learned_.capabilities = proto::EhloKeywords(smtp_->ehlo_lines());
+        stream_->Write("QUIT\r\n");
+        return;
+      case proto::SmtpBack::Event::kFailed:
+        phase_ = smtp_->fault().phase;
+        Fail(base::Printable(smtp_->fault().why, 200));
+        return;
+      case proto::SmtpBack::Event::kNeedName:
+        Fail("it wants to know a client");
+        return;
+    }
+    step = smtp_->Next(stream_->Input(), out);
+  }
+}
+
+void Probe::OnDeadline() {
+  if (learned_.is_ok) {
+    Finish(std::move(learned_));
+  } else {
+    Fail("timeout");
   }
 }
 

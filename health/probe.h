@@ -18,6 +18,7 @@
 #include "lb/io/stream.h"
 #include "lb/io/timer.h"
 #include "lb/proto/machine.h"
+#include "lb/proto/smtp_back.h"
 
 namespace postern::health {
 
@@ -53,7 +54,9 @@ class Probe final : public io::Stream::Observer {
   void StartTls();
   void Fail(std::string why);
   void Finish(ProbeResult result);
-  void OnDeadline() { Fail("timeout"); }
+  void OnConnected();
+  void DriveSmtp(const std::function<proto::SmtpBack::Step(std::string&)>& first);
+  void OnDeadline();
 
   io::Loop& loop_;
   io::Dialer& dialer_;
@@ -61,7 +64,9 @@ class Probe final : public io::Stream::Observer {
   Done done_;
   io::Timer deadline_;
   std::unique_ptr<io::Stream> stream_;
-  std::unique_ptr<proto::BackMachine> machine_;
+  std::unique_ptr<proto::BackMachine> machine_;  // imap, pop3
+  std::unique_ptr<proto::SmtpBack> smtp_;        // smtp, submission
+  ProbeResult learned_;                          // smtp: kept while QUIT is under way
   base::Phase phase_ = base::Phase::kConnect;
 };
 
