@@ -10,6 +10,7 @@ namespace postern::balance {
 namespace {
 
 constexpr base::Duration kFailureCounts = std::chrono::seconds(1);
+constexpr int kMaxDraws = 8;
 
 bool IsServing(const Endpoint& endpoint) {
   return endpoint.state->admin.load(std::memory_order_relaxed) == AdminState::kReady &&
@@ -55,14 +56,15 @@ const Endpoint* Picker::Pick(const Home& home, std::string_view key,
   const Endpoint* best = nullptr;
   switch (balance) {
     case conf::Balance::kLeastLoad: {
-      // Two draws; where one of them cannot serve, all are looked at instead, once.
+      // Two different candidates by a few draws, whatever the size; where most cannot serve, all are
+      // looked at instead, once. Who has weight 0 is not drawn: only the search may find it.
       const Endpoint* two[2] = {};
-      for (const Endpoint*& drawn : two)
-        if (num_members > 0) {
-          const Endpoint* endpoint = home.members[rng_.Below(num_members)];
-          if (is_candidate(*endpoint)) drawn = endpoint;
-        }
-      if (num_members > 2 && two[0] != nullptr && two[1] != nullptr && two[0] != two[1]) {
+      for (int draws = 0; num_members > 2 && draws < kMaxDraws && two[1] == nullptr; ++draws) {
+        const Endpoint* endpoint = home.members[rng_.Below(num_members)];
+        if (endpoint == two[0] || WeightOf(*endpoint) <= 0 || !is_candidate(*endpoint)) continue;
+        two[two[0] == nullptr ? 0 : 1] = endpoint;
+      }
+      if (two[1] != nullptr) {
         best = LoadOf(*two[1]) < LoadOf(*two[0]) ? two[1] : two[0];
         break;
       }

@@ -76,6 +76,12 @@ TEST_F(PickerTest, LeastLoadSharesByWeight) {
   EXPECT_NEAR(count["b1"], 1000, 150);
 }
 
+TEST_F(PickerTest, WeightZeroTakesWorkOnlyWhereThereIsNobodyElse) {
+  Make({0, 100, 0, 0}, conf::Balance::kLeastLoad);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(Pick(), "b1");
+  EXPECT_NE(Pick({home().members[1]->id}), "none");
+}
+
 TEST_F(PickerTest, TriedEndpointsAreLeftOut) {
   Make({100, 100, 100}, conf::Balance::kLeastLoad);
   const EndpointId first = home().members[0]->id;
