@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "lb/base/bytes.h"
 #include "lb/base/check.h"
 #include "lb/base/rng.h"
 
@@ -96,6 +97,17 @@ std::string Router::Impl::WhyNot(const conf::Rule& rule, const Facts& facts) {
 
 Router::Router(const conf::Config& config) : impl_(std::make_unique<Impl>()) {
   impl_->routes = config.routes;
+  // What patterns are held against is lower case: a pattern with a capital would never match.
+  const auto lower = [](std::vector<std::string>& patterns) {
+    for (std::string& pattern : patterns) pattern = base::ToLower(pattern);
+  };
+  for (conf::Route& route : impl_->routes)
+    for (conf::Rule& rule : route.rules) {
+      lower(rule.snis);
+      if (!config.users.lowercase) continue;
+      lower(rule.users);
+      lower(rule.recipients);
+    }
   for (uint32_t r = 0; r < impl_->routes.size(); ++r) {
     Impl::CompiledRoute compiled;
     compiled.name = impl_->routes[r].name;

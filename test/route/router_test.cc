@@ -79,6 +79,16 @@ TEST_F(RouterTest, TheFirstMatchWins) {
   EXPECT_EQ(decision.rule, 1U);
 }
 
+TEST_F(RouterTest, PatternsMatchTheLowerCaseKey) {
+  Add("alice").users = {"Alice@*"};
+  config_.routes[0].rules[0].action = conf::Rule::ToPool{"store"};
+  Facts facts;
+  facts.user_key = "alice@example.com";
+  EXPECT_EQ(Decide(facts).kind, Decision::Kind::kPool);
+  config_.users.lowercase = false;
+  EXPECT_EQ(Decide(facts).kind, Decision::Kind::kUnknown);
+}
+
 TEST_F(RouterTest, NoRuleLeftIsUnknown) {
   Add("a").users = {"x"};
   EXPECT_EQ(Decide({}).kind, Decision::Kind::kUnknown);
