@@ -240,7 +240,7 @@ bool SocketStream::TakeHandshake() {
       return false;
   }
   is_handshaking_ = false;
-  facts_ = std::make_unique<io::TlsFacts>(tls_.Facts());
+  facts_ = TlsFactsPool::Share(loop_.stream_shared().facts, tls_.Facts());
   return TakePlain(Event::kTlsUp);
 }
 

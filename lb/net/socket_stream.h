@@ -23,6 +23,7 @@
 #include "lb/io/stream.h"
 #include "lb/net/fd_event.h"
 #include "lb/net/owned_fd.h"
+#include "lb/net/tls_facts_pool.h"
 #include "lb/tls/tls_engine.h"
 
 namespace postern::net {
@@ -51,7 +52,7 @@ class SocketStream final : public io::Stream {
   [[nodiscard]] size_t Unsent() const override;
   void SetLowWater(size_t num_bytes) override { low_water_bytes_ = num_bytes; }
   void StartTls(const io::TlsRequest& request) override;
-  [[nodiscard]] bool in_tls() const override { return facts_ != nullptr; }
+  [[nodiscard]] bool in_tls() const override { return facts_.get() != nullptr; }
   [[nodiscard]] const io::TlsFacts* tls_facts() const override { return facts_.get(); }
   [[nodiscard]] std::string tls_error() const override;
   void ShutdownWrite() override;
@@ -105,7 +106,7 @@ class SocketStream final : public io::Stream {
   base::ByteView input_;  // in the loop's scratch during OnStream, else in tail_
   std::unique_ptr<base::ByteQueue> tail_;
   std::unique_ptr<base::ByteQueue> unsent_;
-  std::unique_ptr<io::TlsFacts> facts_;
+  TlsFactsPool::Share facts_;
   std::unique_ptr<std::string> tls_error_;
   size_t low_water_bytes_ = 0;
   base::SocketAddress peer_;

@@ -17,6 +17,7 @@
 #include "lb/io/timer.h"
 #include "lb/net/fd_event.h"
 #include "lb/net/owned_fd.h"
+#include "lb/net/tls_facts_pool.h"
 #include "lb/tls/tls_engine.h"
 
 namespace postern::net {
@@ -36,6 +37,7 @@ struct StreamShared {
   EventLoop& loop;
   std::unique_ptr<char[]> receive;
   tls::TlsBuffers tls;
+  TlsFactsPool facts;
   std::list<Lingerer> lingerers;
 };
 

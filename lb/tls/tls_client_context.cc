@@ -1,6 +1,7 @@
 // tls_client_context: the TLS towards a backend.
 // SPDX-License-Identifier: Apache-2.0
 #include <openssl/err.h>
+#include <openssl/pool.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -139,6 +140,13 @@ ssl_verify_result_t OnVerify(SSL* ssl, uint8_t* alert) {
   return ssl_verify_invalid;
 }
 
+// Backends' certificates, each kept once however many sessions there are to it. Never freed: live
+// sessions point into it.
+CRYPTO_BUFFER_POOL* PeerCertificates() {
+  static CRYPTO_BUFFER_POOL* const pool = CRYPTO_BUFFER_POOL_new();
+  return pool;
+}
+
 // --- session reuse --------------------------------------------------------------------------
 
 // Returning 1 takes the reference.
@@ -173,6 +181,7 @@ base::Result<std::unique_ptr<TlsClientContext>> TlsClientContext::Build(
   std::string error;
   if (!ApplyPolicy(raw, TLS1_2_VERSION, tls.groups, &error)) return base::Error{error};
 
+  SSL_CTX_set0_buffer_pool(raw, PeerCertificates());
   auto state = std::make_unique<ClientState>();
   state->clock = &clock;
   if (!verify.off) {
