@@ -218,8 +218,10 @@ SmtpPath ParsePathArgs(ByteView args, ByteView prefix, ParseParameter parse_para
     return fail(SmtpPath::Error::kBadAddress);
   if (!path.address.empty() && (path.address.front() == '@' || path.address.back() == '@'))
     return fail(SmtpPath::Error::kBadAddress);
-  for (const char c : path.address)
+  for (const char c : path.address) {
+    if (IsControl(c)) return fail(SmtpPath::Error::kBadAddress);  // a tab in a quoted string
     if (static_cast<unsigned char>(c) >= 0x80) path.has_8bit = true;
+  }
 
   args = args.substr(has_bracket ? end + 1 : end);
   if (!args.empty() && !IsBlank(args.front())) return fail(SmtpPath::Error::kSyntax);

@@ -88,7 +88,11 @@ size_t SmtpRelay::OnFront(ByteView input, MonoTime now) {
   size_t consumed = 0;
   while (!is_over() && wait_ == Wait::kNothing) {
     const ByteView rest = input.substr(consumed);
-    const size_t taken = front_ == Front::kData ? ReadText(rest) : ReadCommand(rest);
+    if (front_ == Front::kData) {
+      consumed += ReadText(rest);
+      break;  // what it made of the text must be written before there is more
+    }
+    const size_t taken = ReadCommand(rest);
     if (taken == 0) break;
     consumed += taken;
   }

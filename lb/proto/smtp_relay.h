@@ -258,8 +258,10 @@ class SmtpRelay {
   [[nodiscard]] bool is_over() const { return front_ == Front::kEnded; }
   // Nothing is under way that a reload must not disturb.
   [[nodiscard]] bool is_idle() const;
-  // OnFront would take bytes now.
-  [[nodiscard]] bool wants_front() const { return wait_ == Wait::kNothing && !is_over(); }
+  // OnFront is to be called when there are bytes; it takes them, or refuses who speaks too early.
+  [[nodiscard]] bool wants_front() const {
+    return (wait_ == Wait::kNothing || wait_ == Wait::kGreetDelay) && !is_over();
+  }
   [[nodiscard]] bool is_draining() const { return is_draining_; }
   // OnLegUnsent is to be called after writes to the leg.
   [[nodiscard]] bool wants_unsent() const { return leg_.is_data_open; }

@@ -138,12 +138,12 @@ void SmtpBench::Drive() {
     if (leg_ != nullptr && !leg_->input.empty() && leg_->is_connected && !leg_->wants_tls) {
       // What could not be taken yet is shown again with one piece more.
       const proto::LegId id = leg_->id;
-      size_t shown = 0;
-      while (leg_ != nullptr && leg_->id == id && shown < leg_->input.size() && !leg_->wants_tls) {
-        shown += NextPiece(leg_->input.size() - shown);
-        const size_t taken = relay->OnBack(id, ByteView(leg_->input).substr(0, shown), now);
+      while (leg_ != nullptr && leg_->id == id && leg_->shown < leg_->input.size() &&
+             !leg_->wants_tls) {
+        leg_->shown += NextPiece(leg_->input.size() - leg_->shown);
+        const size_t taken = relay->OnBack(id, ByteView(leg_->input).substr(0, leg_->shown), now);
         leg_->input.erase(0, taken);
-        shown -= taken;
+        leg_->shown -= taken;
         if (taken > 0) is_busy = true;
         Perform();
       }
@@ -274,6 +274,7 @@ void SmtpBench::Do(proto::StartTlsOn& action) {
   FlushBack();
   if (leg_ == nullptr || leg_->id != action.leg) return;
   leg_->input.clear();
+  leg_->shown = 0;
   leg_->backend->lines.emplace_back("(tls)");
   if (leg_->backend->tls == proto::LegTls::kImplicit)
     Answer(*leg_, "GREETING", "220 " + leg_->backend->name);
@@ -327,10 +328,11 @@ void SmtpBench::Deliver(Leg& leg, std::string_view bytes) {
     if (leg.state == Leg::State::kText) {
       std::string& text = leg.message.text;
       const bool was_empty = text.empty();
+      const size_t from = text.size() < 4 ? 0 : text.size() - 4;
       text += leg.partial;
       leg.partial.clear();
       const bool is_empty_message = text.compare(0, 3, ".\r\n") == 0;
-      const size_t at = is_empty_message ? 0 : text.find("\r\n.\r\n");
+      const size_t at = is_empty_message ? 0 : text.find("\r\n.\r\n", from);
       if (was_empty && !text.empty() && leg.backend->answers.count("TEXT") != 0)
         Answer(leg, "TEXT", "");
       if (leg_ == nullptr || at == std::string::npos) return;
@@ -390,6 +392,7 @@ void SmtpBench::BackLine(Leg& leg, const std::string& line) {
     return Answer(leg, line, "334 VXNlcm5hbWU6");
   }
   if (begins("AUTH")) return Answer(leg, line, "235 2.7.0 welcome");
+  if (line.empty()) return Answer(leg, "(empty)", "500 5.5.1 what?");
   Answer(leg, line, "500 5.5.1 what?");
 }
 

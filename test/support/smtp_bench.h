@@ -84,7 +84,9 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   // The codes of complete replies since the last call: "250 250 550".
   std::string Codes();
   [[nodiscard]] bool is_over() const { return end.has_value(); }
-  [[nodiscard]] std::string_view leg_backend() const { return leg_ ? leg_->backend->name : ""; }
+  [[nodiscard]] std::string_view leg_backend() const {
+    return leg_ ? std::string_view(leg_->backend->name) : std::string_view();
+  }
   std::optional<base::EndCause> end;
   std::vector<proto::SmtpOutcome> outcomes;
   std::vector<std::string> events;  // of SmtpReports, one word each
@@ -103,6 +105,7 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
     proto::LegId id = 0;
     FakeBackend* backend = nullptr;
     std::string input;    // to the relay, not taken yet
+    size_t shown = 0;     // of it, to the relay so far
     std::string partial;  // from the relay, not a whole line yet
     std::string unsent;
     FakeMessage message;
