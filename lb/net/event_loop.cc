@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "lb/base/check.h"
+#include "lb/base/log.h"
 #include "lb/net/stream_shared.h"
 
 namespace postern::net {
@@ -18,10 +19,22 @@ struct EventLoop::TimerEvent {
   event raw;
 };
 
+namespace {
+
+// The library's own words, in our log instead of bare on stderr.
+void LogForLibevent(int severity, const char* message) {
+  if (severity < EVENT_LOG_WARN) return;
+  base::log::Warn("libevent", {{"message", message}});
+}
+
+}  // namespace
+
 EventLoop::EventLoop(const base::Clock& clock)
     : clock_(clock),
       thread_(std::this_thread::get_id()),
       timer_event_(std::make_unique<TimerEvent>()) {
+  static const bool is_logged = (event_set_log_callback(&LogForLibevent), true);
+  (void)is_logged;
   event_config* config = event_config_new();
   POSTERN_CHECK(config != nullptr);
   // One thread a base: no locks inside. The environment must not change how a daemon polls.

@@ -108,6 +108,7 @@ SocketStream::Next SocketStream::FinishConnect() {
 // --- events ---------------------------------------------------------------------------------
 
 void SocketStream::OnEvent(uint8_t what) {
+  POSTERN_DCHECK(loop_.InLoopThread());
   Next next = Next::kGoOn;
   if (phase_ == Phase::kConnecting && (what & FdEvent::kWrite) != 0) {
     next = FinishConnect();
@@ -339,6 +340,7 @@ size_t SocketStream::Unsent() const {
 }
 
 void SocketStream::Write(base::ByteView bytes) {
+  POSTERN_DCHECK(loop_.InLoopThread());
   if (phase_ == Phase::kClosed || phase_ == Phase::kEnded || is_write_broken_) return;
   POSTERN_DCHECK(!is_write_shut_ && !is_handshaking_);
   if (is_write_shut_ || is_handshaking_) return;
@@ -422,6 +424,7 @@ void SocketStream::FinishShutdown() {
 // --- TLS ------------------------------------------------------------------------------------
 
 void SocketStream::StartTls(const io::TlsRequest& request) {
+  POSTERN_DCHECK(loop_.InLoopThread());
   POSTERN_CHECK(!tls_.started());
   // Nothing that came before TLS may act inside it; behind a PROXY header it is TLS already.
   POSTERN_DCHECK(input_.empty() || request.input_is_ciphertext);

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/aead.h>
 #include <openssl/ssl.h>
 
 #include "lb/tls/tls_library.h"
@@ -33,8 +34,7 @@ class ForeignClient {
   }
   // True when both sides are up. The server's error otherwise.
   bool Meet(const TlsServerContext& settings, std::string* server_error) {
-    TlsBuffers buffers;
-    TlsEngine server;
+    server = TlsEngine();
     EXPECT_TRUE(server.Start(buffers, {.role = io::TlsRole::kServer, .settings = &settings}));
     bool is_server_up = false;
     for (int round = 0; round < 10; ++round) {
@@ -67,7 +67,42 @@ class ForeignClient {
     return SSL_get_signature_algorithm_key_type(algorithm) == EVP_PKEY_EC;
   }
 
+  // A handshake message under the keys of TLS 1.2 with AES-128-GCM (RFC 5288 3), as a client would
+  // send one that renegotiates.
+  std::string EncryptHandshakeMessage(std::string_view message) {
+    std::vector<uint8_t> keys(SSL_get_key_block_len(ssl_.get()));
+    EXPECT_EQ(SSL_generate_key_block(ssl_.get(), keys.data(), keys.size()), 1);
+    const std::vector<uint8_t> key(keys.begin(), keys.begin() + 16);
+    const std::string salt(keys.begin() + 32, keys.begin() + 36);
+    const uint64_t sequence = SSL_get_write_sequence(ssl_.get());
+    std::string number;
+    for (int shift = 56; shift >= 0; shift -= 8) number += static_cast<char>(sequence >> shift);
+    const std::string nonce = salt + number;
+    const std::string size = {static_cast<char>(message.size() >> 8),
+                              static_cast<char>(message.size())};
+    const std::string header = "\x16\x03\x03";
+    const std::string data = number + header + size;
+    bssl::ScopedEVP_AEAD_CTX aead;
+    EXPECT_EQ(
+        EVP_AEAD_CTX_init(aead.get(), EVP_aead_aes_128_gcm(), key.data(), key.size(), 16, nullptr),
+        1);
+    std::vector<uint8_t> sealed(message.size() + 16);
+    size_t sealed_bytes = 0;
+    const auto bytes = [](std::string_view text) {
+      return reinterpret_cast<const uint8_t*>(text.data());
+    };
+    EXPECT_EQ(
+        EVP_AEAD_CTX_seal(aead.get(), sealed.data(), &sealed_bytes, sealed.size(), bytes(nonce),
+                          nonce.size(), bytes(message), message.size(), bytes(data), data.size()),
+        1);
+    const size_t body = number.size() + sealed_bytes;
+    return header + static_cast<char>(body >> 8) + static_cast<char>(body) + number +
+           std::string(sealed.begin(), sealed.begin() + static_cast<ptrdiff_t>(sealed_bytes));
+  }
+
   io::TlsFacts facts;
+  TlsBuffers buffers;
+  TlsEngine server;  // the other side, of the last Meet
 
  private:
   bssl::UniquePtr<SSL_CTX> context_;
@@ -185,6 +220,26 @@ TEST_F(TlsContextTest, RefusesOldVersionsAndSuites) {
   weak.Begin();
   EXPECT_FALSE(weak.Meet(*server, &error));
   EXPECT_EQ(error, "no cipher suite in common");
+}
+
+TEST_F(TlsContextTest, RefusesToRenegotiate) {
+  const auto settings = Server({Issue("a", {.dns = {"a.example"}, .key = KeyKind::kRsa2048})});
+  ForeignClient client;
+  SSL_CTX_set_max_proto_version(client.context(), TLS1_2_VERSION);
+  SSL_CTX_set_strict_cipher_list(client.context(), "ECDHE-RSA-AES128-GCM-SHA256");
+  client.Begin();
+  std::string error;
+  ASSERT_TRUE(client.Meet(*settings, &error)) << error;
+  // A ClientHello in due form: what follows is refused because it comes, not for its contents.
+  const std::string body = "\x03\x03" + std::string(32, 'r') + std::string(1, '\0') +
+                           std::string("\x00\x02\xc0\x2f\x01\x00", 6);
+  const std::string hello = std::string("\x01\x00\x00", 3) + static_cast<char>(body.size()) + body;
+  const std::string record = client.EncryptHandshakeMessage(hello);
+  client.server.Feed(record);
+  base::ByteView plain;
+  EXPECT_EQ(client.server.Read(&plain), TlsEngine::Status::kFailed);
+  EXPECT_EQ(client.server.TakeError(), "the peer wanted to renegotiate");
+  EXPECT_FALSE(client.buffers.Output().empty());  // the alert
 }
 
 TEST_F(TlsContextTest, MinVersion13RefusesTls12) {
