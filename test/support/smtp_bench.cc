@@ -147,6 +147,7 @@ void SmtpBench::Drive() {
         if (taken > 0) is_busy = true;
         Perform();
       }
+      if (leg_ != nullptr && leg_->id != id) is_busy = true;
     }
     if (relay->wants_front() && (!front_input_.empty() || has_front_eof_ || relay->is_draining())) {
       const std::string input = front_input_;
