@@ -30,27 +30,25 @@ std::optional<base::MonoTime> TimerHeap::Next() const {
 }
 
 size_t TimerHeap::RunDue(base::MonoTime now) {
-  // Whatever is armed from here on has a later order, and waits for the next round.
-  const uint64_t order_limit = next_order_;
-  size_t num_fired = 0;
+  POSTERN_CHECK(due_.empty());
   const auto before = Next();
-  while (!heap_.empty()) {
-    Timer* due = heap_.front();
-    if (due->when_ > now) break;
-    if (due->order_ >= order_limit) {
-      // A timer armed in this round for the past stands before others that are due: look for one of
-      // those.
-      due = nullptr;
-      for (Timer* timer : heap_)
-        if (timer->when_ <= now && timer->order_ < order_limit &&
-            (due == nullptr || Earlier(*timer, *due)))
-          due = timer;
-      if (due == nullptr) break;
-    }
-    Remove(*due);
-    ++num_fired;
-    due->function_(due->context_);
+  // Taken out first, so that what is armed meanwhile, for the past too, waits for the next round.
+  while (!heap_.empty() && heap_.front()->when_ <= now) {
+    Timer* const timer = heap_.front();
+    Remove(*timer);
+    timer->index_ = Timer::kDue + due_.size();
+    due_.push_back(timer);
+    ++num_due_;
   }
+  size_t num_fired = 0;
+  for (size_t i = 0; i < due_.size(); ++i) {
+    Timer* const timer = due_[i];
+    if (timer == nullptr) continue;  // cancelled or re-armed by one that fired before
+    Remove(*timer);
+    ++num_fired;
+    timer->function_(timer->context_);  // may destroy the timer
+  }
+  due_.clear();
   NotifyIfChanged(before);
   return num_fired;
 }
@@ -60,7 +58,8 @@ bool TimerHeap::Earlier(const Timer& a, const Timer& b) {
 }
 
 void TimerHeap::NotifyIfChanged(std::optional<base::MonoTime> before) {
-  if (rearm_ != nullptr && Next() != before) rearm_(rearm_context_);
+  // While timers fire, one call at the end is enough.
+  if (rearm_ != nullptr && due_.empty() && Next() != before) rearm_(rearm_context_);
 }
 
 void TimerHeap::Insert(Timer& timer) {
@@ -71,8 +70,13 @@ void TimerHeap::Insert(Timer& timer) {
 
 void TimerHeap::Remove(Timer& timer) {
   const size_t index = timer.index_;
-  POSTERN_CHECK(index < heap_.size() && heap_[index] == &timer);
   timer.index_ = Timer::kIdle;
+  if (index >= Timer::kDue) {
+    due_[index - Timer::kDue] = nullptr;
+    --num_due_;
+    return;
+  }
+  POSTERN_CHECK(index < heap_.size() && heap_[index] == &timer);
   Timer* last = heap_.back();
   heap_.pop_back();
   if (last == &timer) return;

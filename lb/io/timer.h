@@ -3,7 +3,10 @@
 // A Timer is a member of what it watches; destroyed or cancelled means never called. Arming is
 // O(log n) without allocation, but a session that moves bytes should remember its last activity and
 // re-arm only when the timer fires. Equal deadlines fire in the order in which they were armed
-// (deterministic). Thread:   the loop's, no locks. Tests:    test/io/timer_test.cc
+// (deterministic).
+//
+// Thread:   the loop's, no locks.
+// Tests:    test/io/timer_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,7 +27,7 @@ class Timer {
 
   Timer(TimerHeap& heap, Function function, void* context)
       : heap_(heap), function_(function), context_(context) {}
-  // Timer(heap, Timer::Calls<&Session::OnDeadline>, this)
+  // Timer(heap, Timer::Invoke<&Session::OnDeadline, Session>, this)
   template <auto Method, typename T>
   static void Invoke(void* context) {
     (static_cast<T*>(context)->*Method)();
@@ -42,6 +45,8 @@ class Timer {
  private:
   friend class TimerHeap;
   static constexpr size_t kIdle = SIZE_MAX;
+  // index_ from here on: the place among those that are due, while timers fire.
+  static constexpr size_t kDue = SIZE_MAX / 2;
   TimerHeap& heap_;
   Function function_;
   void* context_;
@@ -60,9 +65,9 @@ class TimerHeap {
   }
   [[nodiscard]] std::optional<base::MonoTime> Next() const;
   // Fires every timer due at now, each once; a timer armed meanwhile waits for the next call.
-  // Returns how many fired.
+  // Returns how many fired. Not from within a timer's function.
   size_t RunDue(base::MonoTime now);
-  [[nodiscard]] size_t size() const { return heap_.size(); }
+  [[nodiscard]] size_t size() const { return heap_.size() + num_due_; }
 
  private:
   friend class Timer;
@@ -74,6 +79,8 @@ class TimerHeap {
   void NotifyIfChanged(std::optional<base::MonoTime> before);
 
   std::vector<Timer*> heap_;
+  std::vector<Timer*> due_;  // of the running RunDue; null: fired, or no longer wanted
+  size_t num_due_ = 0;       // of due_ that are not null
   uint64_t next_order_ = 0;
   Rearm rearm_ = nullptr;
   void* rearm_context_ = nullptr;

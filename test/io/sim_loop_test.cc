@@ -72,9 +72,10 @@ TEST_F(SimLoopTest, TimeJumpsToWhatIsNext) {
 TEST_F(SimLoopTest, EqualEventsKeepTheirOrder) {
   loop_.Schedule(1s, Say("1"));
   loop_.Schedule(1s, Say("2"));
+  loop_.Schedule(1s, Say("3"));
   loop_.Schedule(1ms, Say("0"));
   EXPECT_TRUE(loop_.RunUntilIdle());
-  EXPECT_THAT(said_, ElementsAre("0", "1", "2"));
+  EXPECT_THAT(said_, ElementsAre("0", "1", "2", "3"));
 }
 
 TEST_F(SimLoopTest, RunForStopsExactlyThere) {

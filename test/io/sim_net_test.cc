@@ -288,6 +288,17 @@ TEST_F(SimNetTest, CloseDropsWhatTheWindowHasNotTaken) {
   EXPECT_EQ(server_->end(), StreamEnd::kEof);
 }
 
+TEST_F(SimNetTest, CloseBehindAHeldUpHalfCloseStillSaysFin) {
+  net_.options.window_bytes = 10;
+  Open();
+  client_->Write(std::string(35, 'x'));
+  client_->ShutdownWrite();
+  client_->Close();
+  Run();
+  EXPECT_EQ(at_server_.received.size(), 10u);
+  EXPECT_EQ(server_->end(), StreamEnd::kEof);
+}
+
 TEST_F(SimNetTest, CloseWithUnreadBytesResets) {
   Open();
   client_->PauseReads();
@@ -417,6 +428,17 @@ TEST_F(SimNetTest, CloseGentlySwallowsWhatThePeerStillSays) {
   server_->Write("and another");
   Run();
   EXPECT_EQ(server_->end(), StreamEnd::kEof);
+}
+
+TEST_F(SimNetTest, CloseGentlyGoesOnReadingSoThatThePeerCanFinish) {
+  net_.options.window_bytes = 10;
+  Open();
+  client_->CloseGently();
+  server_->Write(std::string(100, 'x'));
+  EXPECT_EQ(server_->Unsent(), 90u);
+  Run();
+  EXPECT_EQ(server_->Unsent(), 0u);
+  EXPECT_TRUE(at_server_.Has(Event::kDrained));
 }
 
 TEST_F(SimNetTest, CloseGentlyGivesUpTwoSecondsAfterTheLastByte) {

@@ -178,6 +178,46 @@ TEST_F(TimerTest, OneDueThatIsRearmedByAnotherFiresOnceAndLater) {
   EXPECT_THAT(fired_, ElementsAre("a", "b"));
 }
 
+TEST_F(TimerTest, OneDueIsArmedUntilItFires) {
+  a_.timer.ArmAt(At(10));
+  b_.timer.ArmAt(At(10));
+  a_.action = [this] {
+    EXPECT_TRUE(b_.timer.armed());
+    EXPECT_EQ(heap_.size(), 1u);
+    EXPECT_EQ(heap_.Next(), std::nullopt);
+  };
+  EXPECT_EQ(heap_.RunDue(At(20)), 2u);
+  EXPECT_EQ(heap_.size(), 0u);
+}
+
+// All of a crowd that is due re-arm themselves for the past: linear, in the same order every round.
+TEST_F(TimerTest, ACrowdThatRearmsForThePast) {
+  constexpr int kCrowd = 20000;
+  std::vector<std::unique_ptr<Alarm>> crowd;
+  for (int i = 0; i < kCrowd; ++i) {
+    crowd.push_back(std::make_unique<Alarm>(heap_, fired_, std::to_string(i)));
+    crowd.back()->timer.ArmAt(At(10));
+    crowd.back()->action = [timer = &crowd.back()->timer] { timer->ArmAt(At(1)); };
+  }
+  EXPECT_EQ(heap_.RunDue(At(20)), static_cast<size_t>(kCrowd));
+  const std::vector<std::string> first = std::exchange(fired_, {});
+  EXPECT_EQ(heap_.RunDue(At(20)), static_cast<size_t>(kCrowd));
+  EXPECT_EQ(fired_, first);
+}
+
+TEST_F(TimerTest, TellsTheLoopOnceARound) {
+  heap_.SetRearm(&TimerTest::CountRearm, this);
+  a_.timer.ArmAt(At(10));
+  num_rearms_ = 0;
+  a_.action = [this] {
+    b_.timer.ArmAt(At(50));
+    c_.timer.ArmAt(At(40));
+    EXPECT_EQ(num_rearms_, 0);
+  };
+  (void)heap_.RunDue(At(10));
+  EXPECT_EQ(num_rearms_, 1);
+}
+
 TEST_F(TimerTest, TellsTheLoopOnlyOfAChangedDeadline) {
   heap_.SetRearm(&TimerTest::CountRearm, this);
   a_.timer.ArmAt(At(20));

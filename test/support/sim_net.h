@@ -97,7 +97,6 @@ class SimStream final : public io::Stream, private SimSocket::Owner {
   void FailTls(io::StreamEnd end, std::string error, base::ByteView alert);
   void EndWith(io::StreamEnd end);
   void EndLater(io::StreamEnd end);
-  void LeaveGently();
   void Forget();
   // False if the stream has ended or was closed meanwhile.
   bool Report(Event event);

@@ -280,22 +280,16 @@ void SimStream::EndLater(StreamEnd end) {
 void SimStream::CloseGently() {
   if (state_ != State::kOpen) return Close();
   ShutdownWrite();
-  LeaveGently();
+  state_ = State::kClosed;
+  socket_->CloseGently();
+  if (!socket_->is_over()) net_.KeepLingering(socket_);
+  Forget();
 }
 
 void SimStream::Close() {
   if (state_ == State::kClosed) return;
-  // An alert on its way is the last word of a failed handshake; a reset would take it away again.
-  if (end_ == StreamEnd::kTlsFailed || end_ == StreamEnd::kTlsVerify) return LeaveGently();
   state_ = State::kClosed;
   socket_->Close();
-  Forget();
-}
-
-void SimStream::LeaveGently() {
-  state_ = State::kClosed;
-  socket_->CloseGently();
-  if (!socket_->is_over()) net_.KeepLingering(socket_);
   Forget();
 }
 
