@@ -13,6 +13,8 @@ struct Row {
   Id id;
   std::string_view text;
 };
+template <typename Id>
+Row(Id, std::string_view) -> Row<Id>;  // clang 14 deduces none for aggregates
 
 constexpr std::array kImap = {
     Row{ImapText::kCapabilityDone, "OK Capability completed"},
