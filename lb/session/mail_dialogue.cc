@@ -163,6 +163,7 @@ bool MailDialogue::TakeFrontEvent(const proto::FrontEvent& event) {
           return true;
         } else if constexpr (std::is_same_v<What, proto::SaslResponse>) {
           is_waiting_ = true;
+          challenged_ = Challenged::kAnswered;
           if (leg_ == nullptr) {  // the backend has gone meanwhile
             Unavailable(last_fault_);
             return false;
@@ -288,6 +289,7 @@ void MailDialogue::OnLogin(const proto::Login& login) {
   accounting_.user = request_->user;
   last_fault_.clear();
   last_kind_.reset();
+  challenged_ = Challenged::kNo;
   if (!login.is_usable) {
     Refuse({}, AuthResult::kBadCredentials);
     return;

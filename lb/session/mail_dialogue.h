@@ -153,6 +153,9 @@ class MailDialogue {
   base::MonoTime password_at_;
   std::vector<balance::EndpointId> tried_;
   std::unique_ptr<Leg> leg_;
+  // A backend has asked the client something: its answer belongs to that backend alone.
+  enum class Challenged : uint8_t { kNo, kClientsTurn, kAnswered };
+  Challenged challenged_ = Challenged::kNo;
   base::MonoTime release_at_ = kNever;  // of the refusal that is held back
   std::string refusal_code_, refusal_text_;
   std::string last_fault_;                    // for the account

@@ -218,6 +218,7 @@ bool MailDialogue::TakeBackEvent(const proto::BackEvent& event) {
           StartBackTls();
           return false;
         } else if constexpr (std::is_same_v<What, proto::Challenge>) {
+          challenged_ = Challenged::kClientsTurn;
           leg_->deadline = kNever;  // it is the client's turn, which has deadlines of its own
           front_machine_->PassChallenge(what.base64);
           PumpFront();
@@ -311,7 +312,8 @@ void MailDialogue::LegFailed(FaultKind kind, std::string why) {
   DropLeg();
   accounting_.LegEnded(SessionResult::kBackendLost);
   env_.picker.Failed(endpoint, blame, env_.loop.Now());
-  if (home_->may_fail_over) {
+  if (challenged_ == Challenged::kClientsTurn) return;  // told when the client has answered
+  if (home_->may_fail_over && challenged_ == Challenged::kNo) {
     TryNext();
   } else {
     Unavailable(last_fault_);
