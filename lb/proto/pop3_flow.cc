@@ -58,7 +58,7 @@ FlowVerdict Pop3Flow::FromClient(ByteView bytes) {
 void Pop3Flow::RunCommand() {
   const std::string_view verb(verb_.data(), verb_size_);
   ++num_commands_;
-  if (answer_ != Answer::kNone) is_pipelined_ = true;
+  if (answer_ != Answer::kNone) is_lost_ = true;
   running_ = FlowCommand::kOther;
   is_multi_ = false;
   for (const CommandRow& row : kCommands) {
@@ -76,8 +76,12 @@ void Pop3Flow::RunCommand() {
 }
 
 void Pop3Flow::FromBackend(ByteView bytes) {
-  if (answer_ == Answer::kNone || is_pipelined_) return;
-  if (answer_ == Answer::kStart && !bytes.empty()) {
+  if (bytes.empty() || is_lost_) return;
+  if (answer_ == Answer::kNone) {
+    is_lost_ = true;  // nothing was asked: what this is, or where it ends, nobody knows
+    return;
+  }
+  if (answer_ == Answer::kStart) {
     is_positive_ = bytes.front() == '+';
     answer_ = Answer::kLine;
   }
@@ -87,6 +91,7 @@ void Pop3Flow::FromBackend(ByteView bytes) {
     bytes.remove_prefix(end + 1);
     if (!is_multi_ || !is_positive_) {
       Complete();
+      if (!bytes.empty()) is_lost_ = true;
       return;
     }
     answer_ = Answer::kBody;

@@ -22,8 +22,7 @@ class Pop3Flow {
   void FromBackend(base::ByteView bytes);
 
   [[nodiscard]] bool is_safe() const {
-    return answer_ == Answer::kNone && !is_pipelined_ && !has_dele_ && verb_size_ == 0 &&
-           !has_argument_;
+    return answer_ == Answer::kNone && !is_lost_ && !has_dele_ && verb_size_ == 0 && !has_argument_;
   }
   [[nodiscard]] bool has_quit() const { return has_quit_; }
   [[nodiscard]] uint64_t num_commands() const { return num_commands_; }
@@ -45,7 +44,7 @@ class Pop3Flow {
   FlowCommand running_ = FlowCommand::kOther;
   bool is_multi_ = false;  // a positive answer has a body
   bool is_positive_ = false;
-  bool is_pipelined_ = false;
+  bool is_lost_ = false;  // the client pipelines, or the backend speaks unasked: cannot be followed
   bool has_dele_ = false;
   bool has_quit_ = false;
   bool is_completed_ = false;

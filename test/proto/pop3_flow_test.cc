@@ -47,6 +47,9 @@ const std::vector<Row> kRows = {
     {"Top", {C("TOP 1 0\r\n"), B("+OK\r\nSubject: x\r\n\r\n.\r\n")}, true},
     {"Deleted", {C("DELE 1\r\n"), B("+OK\r\n")}, false},
     {"DeletedAndMore", {C("DELE 1\r\n"), B("+OK\r\n"), C("STAT\r\n"), B("+OK\r\n")}, false},
+    {"UnaskedAnswer", {B("+OK\r\n")}, false},
+    {"BytesBehindAnAnswer", {C("STAT\r\n"), B("+OK\r\n+OK\r\n")}, false},
+    {"BytesBehindABody", {C("RETR 1\r\n"), B("+OK\r\na\r\n.\r\nmore")}, false},
     {"Pipelined", {C("STAT\r\nLIST\r\n"), B("+OK\r\n+OK\r\n.\r\n")}, false},
 };
 
