@@ -97,10 +97,8 @@ void Learner::OnResolved(const std::string& name, uint64_t generation,
     if (old != nullptr && std::is_permutation(old->addresses.begin(), old->addresses.end(),
                                               resolved.addresses.begin(), resolved.addresses.end()))
       continue;
-    auto facts = std::make_shared<balance::EndpointFacts>();
-    if (old != nullptr) *facts = *old;
-    facts->addresses = resolved.addresses;
-    state.set_facts(std::move(facts));
+    state.UpdateFacts(
+        [&resolved](balance::EndpointFacts& facts) { facts.addresses = resolved.addresses; });
     is_news = true;
     if (lesson->again.armed()) lesson->again.ArmAt(loop_.Now());
   }
@@ -143,11 +141,10 @@ void Learner::OnProbed(Lesson& lesson, const ProbeResult& result) {
     lesson.retry = std::min(lesson.retry * 2, kLongestRetry);
     return;
   }
-  auto facts = std::make_shared<balance::EndpointFacts>();
-  if (const auto old = endpoint.state->facts()) *facts = *old;
-  facts->capabilities = result.capabilities;
-  facts->has_capabilities = true;
-  endpoint.state->set_facts(std::move(facts));
+  endpoint.state->UpdateFacts([&result](balance::EndpointFacts& facts) {
+    facts.capabilities = result.capabilities;
+    facts.has_capabilities = true;
+  });
   std::string words;
   for (const std::string& capability : result.capabilities)
     words += (words.empty() ? "" : ", ") + capability;

@@ -45,6 +45,14 @@ void EndpointState::set_facts(std::shared_ptr<const EndpointFacts> facts) {
   facts_ = std::move(facts);
 }
 
+void EndpointState::UpdateFacts(const std::function<void(EndpointFacts& facts)>& change) {
+  const std::lock_guard lock(facts_mutex_);
+  auto facts = facts_ == nullptr ? std::make_shared<EndpointFacts>()
+                                 : std::make_shared<EndpointFacts>(*facts_);
+  change(*facts);
+  facts_ = std::move(facts);
+}
+
 std::shared_ptr<EndpointState> EndpointBook::Get(const std::string& backend,
                                                  conf::Protocol protocol) {
   std::shared_ptr<EndpointState>& state = states_[{backend, protocol}];

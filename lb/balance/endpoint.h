@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -60,7 +61,10 @@ struct EndpointState {
 
   // Any thread; a short critical section, off the hot path of a relay.
   [[nodiscard]] std::shared_ptr<const EndpointFacts> facts() const;
+  // Replaces them whole.
   void set_facts(std::shared_ptr<const EndpointFacts> facts);
+  // Changes a part, from any thread: two that learn different things at once both count.
+  void UpdateFacts(const std::function<void(EndpointFacts& facts)>& change);
   [[nodiscard]] bool InCooldown(base::MonoTime now) const {
     return cooldown_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
   }

@@ -287,12 +287,12 @@ void Process::StartThreads() {
   shared_.learned = [this](std::shared_ptr<balance::EndpointState> state,
                            std::vector<std::string> capabilities) {
     // Called on a worker: the facts are replaced here, the announcements on the control thread.
-    auto facts = std::make_shared<balance::EndpointFacts>();
-    if (const auto old = state->facts()) *facts = *old;
-    if (facts->has_capabilities && facts->capabilities == capabilities) return;
-    facts->capabilities = std::move(capabilities);
-    facts->has_capabilities = true;
-    state->set_facts(std::move(facts));
+    const auto old = state->facts();
+    if (old != nullptr && old->has_capabilities && old->capabilities == capabilities) return;
+    state->UpdateFacts([&capabilities](balance::EndpointFacts& facts) {
+      facts.capabilities = std::move(capabilities);
+      facts.has_capabilities = true;
+    });
     loop_.Post([this] { AnnounceAgain(); });
   };
   health_loop_ = std::make_unique<net::EventLoop>();
