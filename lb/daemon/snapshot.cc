@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/snapshot.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -164,7 +165,12 @@ ListenerList Announce(const Snapshot& snapshot, const ListenerList& listeners) {
     std::vector<const balance::Endpoint*> eligible;
     if (route != nullptr) eligible = snapshot.endpoints->Eligible(*route, listener->conf.protocol);
     Announcement news = AnnouncementOf(listener->conf, eligible);
+    const bool wants_peer_name =
+        std::any_of(eligible.begin(), eligible.end(), [](const balance::Endpoint* endpoint) {
+          return endpoint->conf->client_address == conf::ClientAddress::kXclient;
+        });
     if (news.capabilities == listener->capabilities &&
+        wants_peer_name == listener->wants_peer_name &&
         news.offers_xoauth2 == listener->offers_xoauth2 &&
         news.offers_oauthbearer == listener->offers_oauthbearer) {
       announced.push_back(listener);
@@ -174,6 +180,7 @@ ListenerList Announce(const Snapshot& snapshot, const ListenerList& listeners) {
     changed->capabilities = std::move(news.capabilities);
     changed->offers_xoauth2 = news.offers_xoauth2;
     changed->offers_oauthbearer = news.offers_oauthbearer;
+    changed->wants_peer_name = wants_peer_name;
     announced.push_back(std::move(changed));
   }
   return announced;
