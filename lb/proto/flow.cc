@@ -2,19 +2,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/proto/flow.h"
 
-#include <array>
+#include "lb/proto/wire_text.h"
 
 namespace postern::proto {
 namespace {
 
-// Whole lines; only IMAP has a goodbye that may come unasked.
-constexpr std::array<std::string_view, 5> kImapGoodbyes = {
-    "* BYE Server is going down for maintenance, please reconnect\r\n",
-    "* BYE Server is shutting down\r\n",
-    "* BYE Session ended by the administrator\r\n",
-    "* BYE Disconnected for inactivity\r\n",
-    "* BYE Mailbox server has gone away, please reconnect\r\n",
-};
+ImapText TextOf(Farewell why) {
+  switch (why) {
+    case Farewell::kDrain:
+      return ImapText::kByeDrain;
+    case Farewell::kShutdown:
+      return ImapText::kByeShutdown;
+    case Farewell::kKicked:
+      return ImapText::kByeKicked;
+    case Farewell::kTimeout:
+      return ImapText::kByeTimeout;
+    case Farewell::kForbidden:
+      return ImapText::kByeForbidden;
+    case Farewell::kBackendLost:
+      break;
+  }
+  return ImapText::kByeBackendLost;
+}
 
 }  // namespace
 
@@ -41,10 +50,11 @@ bool MailFlow::is_safe() const {
   return std::visit([](const auto& flow) { return flow.is_safe(); }, flow_);
 }
 
-std::string_view MailFlow::Goodbye(Farewell why) const {
+std::string MailFlow::Goodbye(Farewell why) const {
+  // Only IMAP has a goodbye that may come unasked.
   const ImapFlow* imap = std::get_if<ImapFlow>(&flow_);
   if (imap == nullptr || !imap->may_say_bye()) return {};
-  return kImapGoodbyes[static_cast<size_t>(why)];
+  return "* " + std::string(Text(TextOf(why))) + "\r\n";
 }
 
 bool MailFlow::has_quit() const {

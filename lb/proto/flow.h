@@ -8,7 +8,7 @@
 
 #include <cstdint>
 #include <optional>
-#include <string_view>
+#include <string>
 #include <variant>
 
 #include "lb/base/bytes.h"
@@ -19,7 +19,7 @@
 namespace postern::proto {
 
 // Why Postern ends a session that it relays.
-enum class Farewell : uint8_t { kDrain, kShutdown, kKicked, kTimeout, kBackendLost };
+enum class Farewell : uint8_t { kDrain, kShutdown, kKicked, kTimeout, kForbidden, kBackendLost };
 
 // Of either protocol.
 class MailFlow {
@@ -32,8 +32,8 @@ class MailFlow {
 
   // No command is running, nothing is half said: the session may end here without loss.
   [[nodiscard]] bool is_safe() const;
-  // What to say to the client now; empty: nothing can be said (or nothing is in this protocol).
-  [[nodiscard]] std::string_view Goodbye(Farewell why) const;
+  // The line to say to the client now; empty: nothing can be said (or nothing is in this protocol).
+  [[nodiscard]] std::string Goodbye(Farewell why) const;
   // The client has said LOGOUT or QUIT.
   [[nodiscard]] bool has_quit() const;
   [[nodiscard]] uint64_t num_commands() const;

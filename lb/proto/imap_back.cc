@@ -8,6 +8,9 @@
 #include <iterator>
 #include <utility>
 
+#include "lb/base/check.h"
+#include "lb/proto/state_bits.h"
+
 namespace postern::proto {
 
 using base::ByteView;
@@ -20,18 +23,29 @@ struct ImapBack::StateRow {
   State state;
   std::string_view name;
   Phase phase;
+  uint16_t next;
 };
 
 constexpr ImapBack::StateRow ImapBack::kStates[] = {
-    {State::kGreeting, "greeting", Phase::kGreeting},
-    {State::kCapability, "capability", Phase::kHello},
-    {State::kStartTls, "starttls", Phase::kHello},
-    {State::kHandshake, "handshake", Phase::kTls},
-    {State::kId, "id", Phase::kHello},
-    {State::kAuthenticate, "authenticate", Phase::kLogin},
-    {State::kLogin, "login", Phase::kLogin},
-    {State::kLogout, "logout", Phase::kHello},
+    {State::kGreeting, "greeting", Phase::kGreeting,
+     StateBits(
+         {State::kCapability, State::kStartTls, State::kId, State::kAuthenticate, State::kLogin})},
+    {State::kCapability, "capability", Phase::kHello,
+     StateBits(
+         {State::kStartTls, State::kId, State::kAuthenticate, State::kLogin, State::kLogout})},
+    {State::kStartTls, "starttls", Phase::kHello, StateBits({State::kHandshake})},
+    {State::kHandshake, "handshake", Phase::kTls, StateBits({State::kCapability})},
+    {State::kId, "id", Phase::kHello, StateBits({State::kAuthenticate, State::kLogin})},
+    {State::kAuthenticate, "authenticate", Phase::kLogin, 0},
+    {State::kLogin, "login", Phase::kLogin, 0},
+    {State::kLogout, "logout", Phase::kHello, 0},
 };
+
+void ImapBack::SetState(State state) {
+  POSTERN_DCHECK((kStates[static_cast<size_t>(state_)].next & StateBits({state})) != 0);
+  POSTERN_DCHECK(kStates[static_cast<size_t>(state)].state == state);
+  state_ = state;
+}
 
 namespace {
 

@@ -60,7 +60,7 @@ class ImapBack final : public BackBase {
   BackEvent StartLogin();
   BackEvent StartAuthenticate(Mechanism mechanism);
   BackEvent StartLoginCommand();
-  void SetState(State state) { state_ = state; }
+  void SetState(State state);
 
   State state_ = State::kGreeting;
   uint32_t num_commands_ = 0;

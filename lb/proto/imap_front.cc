@@ -4,40 +4,14 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
+#include <optional>
 #include <utility>
-
-#include "lb/base/check.h"
 
 namespace postern::proto {
 
 using base::ByteView;
-using base::EndCause;
 using base::Phase;
 using base::SessionResult;
-using base::Side;
-
-struct ImapFront::StateRow {
-  State state;
-  std::string_view name;
-  Phase phase;
-  DrainPoint drain;
-};
-
-constexpr ImapFront::StateRow ImapFront::kStates[] = {
-    {State::kGreeting, "greeting", Phase::kGreeting, DrainPoint::kNow},
-    {State::kCommand, "command", Phase::kCommand, DrainPoint::kNow},
-    {State::kSasl, "sasl", Phase::kLogin, DrainPoint::kNow},
-    {State::kStartTls, "starttls", Phase::kTls, DrainPoint::kLater},
-    {State::kHandshake, "handshake", Phase::kTls, DrainPoint::kLater},
-    {State::kDeciding, "deciding", Phase::kLogin, DrainPoint::kLater},
-    {State::kChallenged, "challenged", Phase::kLogin, DrainPoint::kLater},
-    {State::kResponding, "responding", Phase::kLogin, DrainPoint::kLater},
-    {State::kHandOver, "hand-over", Phase::kLogin, DrainPoint::kNever},
-    {State::kHandedOver, "handed-over", Phase::kRelay, DrainPoint::kNever},
-    {State::kEnding, "ending", Phase::kCommand, DrainPoint::kNever},
-    {State::kEnded, "ended", Phase::kCommand, DrainPoint::kNever},
-};
 
 struct ImapFront::VerbRow {
   std::string_view verb;
@@ -69,58 +43,14 @@ constexpr std::array<std::string_view, 7> kKeptCodes = {"AUTHENTICATIONFAILED",
 
 }  // namespace
 
-ImapFront::ImapFront(const FrontPlan& plan)
-    : plan_(plan), reader_(plan_.limits), is_in_tls_(plan.is_in_tls) {
-  static_assert(std::size(kStates) == size_t(State::kEnded) + 1);
-  for (size_t i = 0; i < std::size(kStates); ++i)
-    POSTERN_DCHECK(static_cast<size_t>(kStates[i].state) == i);
-}
+ImapFront::ImapFront(const FrontPlan& plan) : FrontBase(plan), reader_(plan_.limits) {}
 
-Phase ImapFront::phase() const {
-  return kStates[static_cast<size_t>(state_)].phase;
-}
-
-DrainPoint ImapFront::drain_point() const {
-  return kStates[static_cast<size_t>(state_)].drain;
-}
-
-FrontStep ImapFront::Next(ByteView input) {
-  if (std::exchange(is_out_due_, false)) return {0, Send{out_}};
-  out_.clear();
-  switch (state_) {
-    case State::kGreeting:
-      out_ = "* OK [CAPABILITY ";
-      AppendCapabilities();
-      out_ += "] ";
-      out_ += plan_.hostname;
-      out_ += " ready\r\n";
-      SetState(State::kCommand);
-      return {0, Send{out_}};
-    case State::kCommand:
-      return ReadCommand(input);
-    case State::kSasl:
-      return ReadSasl(input);
-    case State::kStartTls:
-      SetState(State::kHandshake);
-      return {0, StartTls{}};
-    case State::kHandshake:
-    case State::kDeciding:
-    case State::kResponding:
-      return {0, Wait{}};
-    case State::kChallenged:
-      return ReadResponse(input);
-    case State::kHandOver:
-      SetState(State::kHandedOver);
-      return {0, HandOver{}};
-    case State::kHandedOver:
-      return {0, HandOver{}};
-    case State::kEnding:
-      SetState(State::kEnded);
-      return {0, Ended{cause_}};
-    case State::kEnded:
-      return {0, Ended{cause_}};
-  }
-  return {0, Ended{cause_}};
+void ImapFront::AppendGreeting() {
+  out_ = "* OK [CAPABILITY ";
+  AppendCapabilities();
+  out_ += "] ";
+  out_ += plan_.hostname;
+  out_ += " ready\r\n";
 }
 
 FrontStep ImapFront::ReadCommand(ByteView input) {
@@ -152,16 +82,14 @@ FrontStep ImapFront::ReadCommand(ByteView input) {
       step = Bad("*", ImapText::kBadLineEnd);
       break;
     case Outcome::kLineTooLong:
-      Goodbye(ImapText::kLineTooLong, SessionResult::kProtocolError, Phase::kCommand);
-      step = Speak();
+      step = EndSaying(Utterance::kLineTooLong, SessionResult::kProtocolError);
       break;
     case Outcome::kLiteralTooBig:
       step = Bad(IsImapTag(parts.tag) ? parts.tag : "*", ImapText::kLiteralTooBig);
       break;
     case Outcome::kLiteralFlood:
-      Append(IsImapTag(parts.tag) ? parts.tag : "*", Text(ImapText::kLiteralTooBig));
-      Goodbye(ImapText::kLineTooLong, SessionResult::kProtocolError, Phase::kCommand);
-      step = Speak();
+      AppendLine(IsImapTag(parts.tag) ? parts.tag : "*", Text(ImapText::kLiteralTooBig));
+      step = EndSaying(Utterance::kLineTooLong, SessionResult::kProtocolError);
       break;
   }
   step.consumed = got.consumed;
@@ -178,8 +106,8 @@ FrontStep ImapFront::RunCommand(ByteView command, ByteView behind) {
   ++num_commands_;
   const ImapCommandParts parts = SplitImapCommand(command);
   if (IsHttpVerb(parts.tag)) {
-    Goodbye(ImapText::kByeHttp, SessionResult::kProtocolError, Phase::kCommand);
-    return Speak();
+    AppendLine("*", Text(ImapText::kByeHttp));
+    return End(SessionResult::kProtocolError, Phase::kCommand, "HTTP");
   }
   if (!IsImapTag(parts.tag)) return Bad("*", ImapText::kBadTag);
   const VerbRow* row = FindVerb(parts.verb);
@@ -210,33 +138,21 @@ FrontStep ImapFront::RunId(const ImapCommandParts& command) {
 }
 
 FrontStep ImapFront::RunLogout(const ImapCommandParts& command) {
-  Append("*", Text(ImapText::kBye));
-  Append(command.tag, Text(ImapText::kLogoutDone));
-  cause_ = EndCause{SessionResult::kClientQuit, Side::kFront, Phase::kCommand, "logout"};
-  SetState(State::kEnding);
-  return Speak();
+  AppendLine("*", Text(ImapText::kBye));
+  AppendLine(command.tag, Text(ImapText::kLogoutDone));
+  return End(SessionResult::kClientQuit, Phase::kCommand, "logout");
 }
 
 FrontStep ImapFront::RunStartTls(const ImapCommandParts& command) {
-  if (is_in_tls_) return Bad(command.tag, ImapText::kAlreadyTls);
+  if (is_in_tls()) return Bad(command.tag, ImapText::kAlreadyTls);
   if (!plan_.has_starttls) return Bad(command.tag, ImapText::kNoTls);
   if (has_bytes_behind_) {
     // Somebody may have put them there to act inside TLS: nothing of this session is to be trusted.
-    Append(command.tag, Text(ImapText::kBytesBehindTls));
-    cause_ =
-        EndCause{SessionResult::kProtocolError, Side::kFront, Phase::kTls, "bytes behind STARTTLS"};
-    SetState(State::kEnding);
-    return Speak();
+    AppendLine(command.tag, Text(ImapText::kBytesBehindTls));
+    return End(SessionResult::kProtocolError, Phase::kTls, "bytes behind STARTTLS");
   }
-  SetState(State::kStartTls);
+  SetState(FrontState::kStartTls);
   return Say(command.tag, ImapText::kBeginTls);
-}
-
-void ImapFront::TlsUp() {
-  if (state_ != State::kHandshake) return;
-  is_in_tls_ = true;
-  has_asked_capability_ = false;
-  SetState(State::kCommand);
 }
 
 FrontStep ImapFront::RunLogin(const ImapCommandParts& command) {
@@ -248,224 +164,125 @@ FrontStep ImapFront::RunLogin(const ImapCommandParts& command) {
   if (!user || !has_blank || !password || !arguments.at_end())
     return Bad(command.tag, ImapText::kBadArguments);
   tag_ = command.tag;
-  request_ = {};
-  request_.mechanism = Mechanism::kLoginCommand;
-  const bool is_usable_user = IsUsableUser(user->Reveal());
-  if (is_usable_user) request_.user = user->Reveal();
-  request_.password = std::move(*password);
-  return AskLogin(is_usable_user && IsUsablePassword(request_.password.Reveal()));
+  LoginRequest request;
+  request.mechanism = Mechanism::kLoginCommand;
+  request.user = user->Reveal();
+  request.password = std::move(*password);
+  const bool is_usable = IsUsableUser(request.user) && IsUsablePassword(request.password.Reveal());
+  return AskLogin(std::move(request), is_usable);
 }
 
 FrontStep ImapFront::RunAuthenticate(const ImapCommandParts& command) {
   if (!may_login()) return Bad(command.tag, ImapText::kNeedsTls);
   const size_t end = std::min(command.arguments.find(' '), command.arguments.size());
   const auto mechanism = FindMechanism(command.arguments.substr(0, end));
-  if (!mechanism || !Offered().Has(*mechanism)) return Bad(command.tag, ImapText::kBadMechanism);
+  if (!mechanism || !Offers(*mechanism)) return Bad(command.tag, ImapText::kBadMechanism);
   std::optional<ByteView> initial;
   if (end < command.arguments.size()) initial = command.arguments.substr(end + 1);
   if (initial && initial->empty()) return Bad(command.tag, ImapText::kBadArguments);
   tag_ = command.tag;
-  return TakeSasl(sasl_.Start(*mechanism, initial));
+  return StartSasl(*mechanism, initial);
 }
 
-FrontStep ImapFront::ReadSasl(ByteView input) {
-  const LineRead line = ReadLine(input, plan_.limits.sasl_line);
-  if (line.verdict == LineVerdict::kNeedMore) return {0, NeedBytes{}};
-  FrontStep step;
-  if (line.verdict == LineVerdict::kTooLong) {
-    Goodbye(ImapText::kLineTooLong, SessionResult::kProtocolError, Phase::kLogin);
-    step = Speak();
-  } else if (line.verdict == LineVerdict::kLine) {
-    step = TakeSasl(sasl_.Next(line.text));
-  } else {
-    SetState(State::kCommand);
-    step = Bad(tag_, ImapText::kBadLineEnd);
-  }
-  step.consumed = line.size_bytes;
-  return step;
-}
-
-FrontStep ImapFront::TakeSasl(SaslServer::Outcome outcome) {
-  using Outcome = SaslServer::Outcome;
-  SetState(State::kCommand);
-  switch (outcome) {
-    case Outcome::kChallenge:
-      SetState(State::kSasl);
-      out_ = "+ ";
-      out_ += sasl_.challenge();
-      out_ += "\r\n";
-      return Speak();
-    case Outcome::kDone:
-    case Outcome::kRefused:
-      request_ = sasl_.TakeRequest();
-      return AskLogin(outcome == Outcome::kDone);
-    case Outcome::kMalformed:
-      return Bad(tag_, ImapText::kBadSasl);
-    case Outcome::kCancelled: {
-      Append(tag_, Text(ImapText::kCancelled));
-      is_out_due_ = true;
-      return {0, LoginAborted{sasl_.TakeRequest().mechanism}};
-    }
-  }
-  return Bad(tag_, ImapText::kBadSasl);
-}
-
-FrontStep ImapFront::AskLogin(bool is_usable) {
-  SetState(State::kDeciding);
-  return {0, Login{&request_, is_usable}};
-}
-
-void ImapFront::LoginOk(const LoggedIn& answer) {
-  if (state_ != State::kDeciding && state_ != State::kResponding) return;
-  out_.clear();
-  if (!answer.capabilities.empty() && has_asked_capability_) {
+void ImapFront::AppendLoginOk(const LoggedIn& answer) {
+  const bool has_any = !answer.capabilities.empty();
+  if (has_any && has_asked_capability_) {
     out_ += "* CAPABILITY ";
     out_ += answer.capabilities;
     out_ += "\r\n";
   }
+  if (!has_any && answer.text.empty()) {
+    AppendLine(tag_, Text(ImapText::kLoggedIn));
+    return;
+  }
   out_ += tag_;
-  if (!answer.capabilities.empty() && !has_asked_capability_) {
-    out_ += " OK [CAPABILITY ";
+  out_ += " OK ";
+  if (has_any && !has_asked_capability_) {
+    out_ += "[CAPABILITY ";
     out_ += answer.capabilities;
     out_ += "] ";
-    out_ += answer.text.empty() ? "Logged in" : answer.text;
-    out_ += "\r\n";
-  } else if (answer.text.empty()) {
-    out_ += ' ';
-    out_ += Text(ImapText::kLoggedIn);
-    out_ += "\r\n";
-  } else {
-    out_ += " OK ";
-    out_ += answer.text;
-    out_ += "\r\n";
   }
-  is_out_due_ = true;
-  request_ = {};
-  SetState(State::kHandOver);
+  out_ += answer.text.empty() ? Text(ImapText::kLoggedIn).substr(3) : answer.text;
+  out_ += "\r\n";
 }
 
-void ImapFront::LoginRefused(const Refusal& refusal) {
-  if (state_ != State::kDeciding && state_ != State::kResponding) return;
-  out_.clear();
+void ImapFront::AppendRefusal(const Refusal& refusal) {
   std::string_view kept;
   for (const std::string_view code : kKeptCodes)
     if (base::EqualsIgnoreCase(code, refusal.code)) kept = code;
-  if (plan_.pass_refusal_text && !refusal.text.empty()) {
-    out_ += tag_;
-    out_ += " NO ";
-    if (!refusal.code.empty()) {
-      out_ += '[';
-      out_ += refusal.code;
-      out_ += "] ";
-    }
-    out_ += refusal.text;
-    out_ += "\r\n";
-  } else if (kept.empty()) {
-    Append(tag_, Text(ImapText::kRefused));
-  } else {
-    out_ += tag_;
-    out_ += " NO [";
-    out_ += kept;
-    out_ += "] Authentication failed\r\n";
+  const bool is_passed = plan_.pass_refusal_text && !refusal.text.empty();
+  if (!is_passed && kept.empty()) {
+    AppendLine(tag_, Text(ImapText::kRefused));
+    return;
   }
-  request_ = {};
-  SetState(State::kCommand);
-  if (++num_refused_ >= plan_.limits.auth_failures)
-    Goodbye(ImapText::kByeTooManyLogins, SessionResult::kLimit, Phase::kLogin);
-  is_out_due_ = true;
-}
-
-void ImapFront::LoginUnavailable() {
-  if (state_ != State::kDeciding && state_ != State::kResponding) return;
-  out_.clear();
-  Append(tag_, Text(ImapText::kUnavailable));
-  is_out_due_ = true;
-  request_ = {};
-  SetState(State::kCommand);
-}
-
-void ImapFront::PassChallenge(ByteView base64) {
-  if (state_ != State::kDeciding && state_ != State::kResponding) return;
-  out_ = "+ ";
-  out_ += base64;
+  const ByteView code = is_passed ? refusal.code : kept;
+  out_ += tag_;
+  out_ += " NO ";
+  if (!code.empty()) {
+    out_ += '[';
+    out_ += code;
+    out_ += "] ";
+  }
+  out_ += is_passed ? refusal.text : Text(ImapText::kRefusedText);
   out_ += "\r\n";
-  is_out_due_ = true;
-  SetState(State::kChallenged);
 }
 
-FrontStep ImapFront::ReadResponse(ByteView input) {
-  const LineRead line = ReadLine(input, plan_.limits.sasl_line);
-  if (line.verdict == LineVerdict::kNeedMore) return {0, NeedBytes{}};
-  if (line.verdict == LineVerdict::kTooLong) {
-    Goodbye(ImapText::kLineTooLong, SessionResult::kProtocolError, Phase::kLogin);
-    return Speak();
+std::string_view ImapFront::Append(Utterance what) {
+  const auto say = [this](std::string_view tag, ImapText text) {
+    AppendLine(tag, Text(text));
+    return Text(text);
+  };
+  switch (what) {
+    case Utterance::kBadLineEnd:
+      return say(tag_, ImapText::kBadLineEnd);
+    case Utterance::kBadSasl:
+      return say(tag_, ImapText::kBadSasl);
+    case Utterance::kCancelled:
+      return say(tag_, ImapText::kCancelled);
+    case Utterance::kUnavailable:
+      return say(tag_, ImapText::kUnavailable);
+    case Utterance::kLineTooLong:
+      return say("*", ImapText::kLineTooLong);
+    case Utterance::kTooManyLogins:
+      return say("*", ImapText::kByeTooManyLogins);
+    case Utterance::kTimeout:
+      return say("*", ImapText::kByeTimeout);
+    case Utterance::kDrain:
+      return say("*", ImapText::kByeDrain);
+    case Utterance::kShutdown:
+      return say("*", ImapText::kByeShutdown);
+    case Utterance::kKicked:
+      return say("*", ImapText::kByeKicked);
   }
-  // What is no answer cancels: the backend's exchange has to end either way.
-  const bool is_answer = line.verdict == LineVerdict::kLine && IsSaslResponse(line.text);
-  response_ = base::Secret(is_answer ? line.text : "*");
-  SetState(State::kResponding);
-  return {line.size_bytes, SaslResponse{&response_}};
+  return {};
 }
 
-void ImapFront::Expire() {
-  if (drain_point() == DrainPoint::kNever) return;
-  out_.clear();
-  Goodbye(ImapText::kByeTimeout, SessionResult::kIdle, phase());
-  is_out_due_ = true;
-}
-
-void ImapFront::BeginDrain() {
-  if (drain_point() == DrainPoint::kNever) return;
-  out_.clear();
-  Goodbye(ImapText::kByeDrain, SessionResult::kDrained, phase());
-  is_out_due_ = true;
-}
-
-void ImapFront::Kill(SessionResult why) {
-  if (drain_point() == DrainPoint::kNever) return;
-  out_.clear();
-  Goodbye(why == SessionResult::kKicked ? ImapText::kByeKicked : ImapText::kByeShutdown, why,
-          phase());
-  is_out_due_ = true;
+FrontStep ImapFront::Bad(Utterance what) {
+  (void)Append(what);
+  return CountBad();
 }
 
 FrontStep ImapFront::Bad(ByteView tag, ImapText text) {
-  Append(tag, Text(text));
-  if (++num_bad_ >= plan_.limits.bad_commands)
-    Goodbye(ImapText::kByeTooManyBad, SessionResult::kLimit, Phase::kCommand);
-  return Speak();
+  AppendLine(tag, Text(text));
+  return CountBad();
+}
+
+FrontStep ImapFront::CountBad() {
+  if (!IsOneTooMany()) return Speak();
+  AppendLine("*", Text(ImapText::kByeTooManyBad));
+  return End(SessionResult::kLimit, Phase::kCommand, "too many invalid commands");
 }
 
 FrontStep ImapFront::Say(ByteView tag, ImapText text) {
-  Append(tag, Text(text));
+  AppendLine(tag, Text(text));
   return Speak();
 }
 
-FrontStep ImapFront::Speak() {
-  return {0, Send{out_}};
-}
-
-void ImapFront::Append(ByteView tag, ByteView text) {
+void ImapFront::AppendLine(ByteView tag, ByteView text) {
   out_ += tag;
   out_ += ' ';
   out_ += text;
   out_ += "\r\n";
-}
-
-void ImapFront::Goodbye(ImapText text, SessionResult result, Phase phase) {
-  Append("*", Text(text));
-  cause_ = EndCause{result, Side::kFront, phase, std::string(Text(text).substr(4))};
-  request_ = {};
-  SetState(State::kEnding);
-}
-
-MechanismSet ImapFront::Offered() const {
-  MechanismSet offered;
-  offered.Add(Mechanism::kPlain);
-  offered.Add(Mechanism::kLogin);
-  if (plan_.offers_xoauth2) offered.Add(Mechanism::kXoauth2);
-  if (plan_.offers_oauthbearer) offered.Add(Mechanism::kOauthBearer);
-  return offered;
 }
 
 void ImapFront::AppendCapabilities() {
@@ -474,12 +291,10 @@ void ImapFront::AppendCapabilities() {
     out_ += capability;
     out_ += ' ';
   }
-  if (plan_.has_starttls && !is_in_tls_) out_ += "STARTTLS ";
+  if (plan_.has_starttls && !is_in_tls()) out_ += "STARTTLS ";
   if (may_login()) {
-    const MechanismSet offered = Offered();
-    for (const Mechanism mechanism :
-         {Mechanism::kPlain, Mechanism::kLogin, Mechanism::kXoauth2, Mechanism::kOauthBearer}) {
-      if (!offered.Has(mechanism)) continue;
+    for (const Mechanism mechanism : kSaslMechanisms) {
+      if (!Offers(mechanism)) continue;
       out_ += "AUTH=";
       out_ += Name(mechanism);
       out_ += ' ';

@@ -7,6 +7,9 @@
 #include <string>
 #include <utility>
 
+#include "lb/base/check.h"
+#include "lb/proto/state_bits.h"
+
 namespace postern::proto {
 
 using base::ByteView;
@@ -18,20 +21,30 @@ struct Pop3Back::StateRow {
   State state;
   std::string_view name;
   Phase phase;
+  uint16_t next;
 };
 
 constexpr Pop3Back::StateRow Pop3Back::kStates[] = {
-    {State::kGreeting, "greeting", Phase::kGreeting},
-    {State::kCapa, "capa", Phase::kHello},
-    {State::kCapaList, "capa-list", Phase::kHello},
-    {State::kStls, "stls", Phase::kHello},
-    {State::kHandshake, "handshake", Phase::kTls},
-    {State::kXclient, "xclient", Phase::kHello},
-    {State::kUser, "user", Phase::kLogin},
-    {State::kPass, "pass", Phase::kLogin},
-    {State::kAuth, "auth", Phase::kLogin},
-    {State::kQuit, "quit", Phase::kHello},
+    {State::kGreeting, "greeting", Phase::kGreeting,
+     StateBits({State::kCapa, State::kXclient, State::kUser, State::kAuth})},
+    {State::kCapa, "capa", Phase::kHello,
+     StateBits({State::kCapaList, State::kXclient, State::kUser, State::kQuit, State::kAuth})},
+    {State::kCapaList, "capa-list", Phase::kHello,
+     StateBits({State::kStls, State::kXclient, State::kUser, State::kAuth, State::kQuit})},
+    {State::kStls, "stls", Phase::kHello, StateBits({State::kHandshake})},
+    {State::kHandshake, "handshake", Phase::kTls, StateBits({State::kCapa})},
+    {State::kXclient, "xclient", Phase::kHello, StateBits({State::kUser, State::kAuth})},
+    {State::kUser, "user", Phase::kLogin, StateBits({State::kPass})},
+    {State::kPass, "pass", Phase::kLogin, 0},
+    {State::kAuth, "auth", Phase::kLogin, 0},
+    {State::kQuit, "quit", Phase::kHello, 0},
 };
+
+void Pop3Back::SetState(State state) {
+  POSTERN_DCHECK((kStates[static_cast<size_t>(state_)].next & StateBits({state})) != 0);
+  POSTERN_DCHECK(kStates[static_cast<size_t>(state)].state == state);
+  state_ = state;
+}
 
 namespace {
 

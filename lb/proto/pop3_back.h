@@ -57,7 +57,7 @@ class Pop3Back final : public BackBase {
   BackEvent SendXclient();
   BackEvent StartLogin();
   BackEvent StartAuth(Mechanism mechanism);
-  void SetState(State state) { state_ = state; }
+  void SetState(State state);
 
   State state_ = State::kGreeting;
   bool has_asked_ = false;    // CAPA, on this leg as it is now

@@ -11,59 +11,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "lb/proto/line_reader.h"
+#include "lb/proto/front_base.h"
 #include "lb/proto/machine.h"
 #include "lb/proto/pop3_grammar.h"
 #include "lb/proto/wire_text.h"
 
 namespace postern::proto {
 
-class Pop3Front final : public FrontMachine {
+class Pop3Front final : public FrontBase {
  public:
-  explicit Pop3Front(const FrontPlan& plan);
-
-  [[nodiscard]] FrontStep Next(base::ByteView input) override;
-  void TlsUp() override;
-  void LoginOk(const LoggedIn& answer) override;
-  void LoginRefused(const Refusal& refusal) override;
-  void LoginUnavailable() override;
-  void PassChallenge(base::ByteView base64) override;
-  void Expire() override;
-  void BeginDrain() override;
-  void Kill(base::SessionResult why) override;
-  [[nodiscard]] base::Phase phase() const override;
-  [[nodiscard]] DrainPoint drain_point() const override;
-  [[nodiscard]] uint64_t num_commands() const override { return num_commands_; }
+  explicit Pop3Front(const FrontPlan& plan) : FrontBase(plan) {}
 
  private:
-  enum class State : uint8_t {
-    kGreeting,    // not said yet
-    kCommand,     // reads a command
-    kSasl,        // reads a line of an AUTH
-    kStartTls,    // go-ahead said; the event is due
-    kHandshake,   // the driver's turn
-    kDeciding,    // the driver's turn: does the login hold?
-    kChallenged,  // reads the answer to a backend's challenge
-    kResponding,  // the driver's turn, with that answer
-    kHandOver,    // +OK said; the event is due
-    kHandedOver,
-    kEnding,  // last words said; the event is due
-    kEnded,
-  };
-  struct StateRow;
-  static const StateRow kStates[];
   struct VerbRow;
   static const VerbRow kVerbs[];
 
-  FrontStep ReadCommand(base::ByteView input);
-  FrontStep ReadSasl(base::ByteView input);
-  FrontStep ReadResponse(base::ByteView input);
-  FrontStep RunCommand(const Pop3Command& command, bool has_bytes_behind);
+  FrontStep ReadCommand(base::ByteView input) override;
+  void ForgetClear() override { user_.clear(); }
+  void AppendGreeting() override;
+  void AppendLoginOk(const LoggedIn& answer) override;
+  void AppendRefusal(const Refusal& refusal) override;
+  std::string_view Append(Utterance what) override;
+  FrontStep Bad(Utterance what) override;
 
+  FrontStep RunCommand(const Pop3Command& command, bool has_bytes_behind);
   // One per verb; what they say is in out_.
   FrontStep RunCapa(const Pop3Command& command);
   FrontStep RunUser(const Pop3Command& command);
@@ -73,31 +47,11 @@ class Pop3Front final : public FrontMachine {
   FrontStep RunNoop(const Pop3Command& command);
   FrontStep RunQuit(const Pop3Command& command);
 
-  FrontStep TakeSasl(SaslServer::Outcome outcome);
-  FrontStep AskLogin(bool is_usable);
   FrontStep Bad(Pop3Text text);  // counts against bad_commands
   FrontStep Say(Pop3Text text);
-  FrontStep Speak();  // out_ as a Send
-  void Append(base::ByteView text);
-  void Goodbye(Pop3Text text, base::SessionResult result, base::Phase phase);
-  void EndWith(base::SessionResult result, base::Phase phase, base::ByteView why);
-  [[nodiscard]] bool may_login() const { return is_in_tls_ || !plan_.auth_requires_tls; }
-  [[nodiscard]] MechanismSet Offered() const;
-  void SetState(State state) { state_ = state; }
+  void AppendLine(base::ByteView text);
 
-  const FrontPlan plan_;
-  State state_ = State::kGreeting;
-  SaslServer sasl_;
-  LoginRequest request_;
-  base::Secret response_;
   std::string user_;  // of USER; empty: none
-  std::string out_;
-  bool is_out_due_ = false;  // out_ was filled by an answer; the next step sends it
-  base::EndCause cause_;
-  uint64_t num_commands_ = 0;
-  uint64_t num_bad_ = 0;
-  uint64_t num_refused_ = 0;
-  bool is_in_tls_;
   bool has_bytes_behind_ = false;
 };
 

@@ -37,6 +37,7 @@ constexpr std::array kImap = {
     Row{ImapText::kCancelled, "BAD Authentication cancelled"},
     Row{ImapText::kNeedsTls, "NO [PRIVACYREQUIRED] Logging in needs TLS: use STARTTLS first"},
     Row{ImapText::kRefused, "NO [AUTHENTICATIONFAILED] Authentication failed"},
+    Row{ImapText::kRefusedText, "Authentication failed"},
     Row{ImapText::kUnavailable, "NO [UNAVAILABLE] Temporarily unavailable, try again later"},
     Row{ImapText::kBye, "BYE Logging out"},
     Row{ImapText::kByeTooManyBad, "BYE Too many invalid commands"},
@@ -46,7 +47,7 @@ constexpr std::array kImap = {
     Row{ImapText::kByeDrain, "BYE Server is going down for maintenance, please reconnect"},
     Row{ImapText::kByeShutdown, "BYE Server is shutting down"},
     Row{ImapText::kByeKicked, "BYE Session ended by the administrator"},
-    Row{ImapText::kByeTooManySessions, "BYE Too many connections from your address"},
+    Row{ImapText::kByeForbidden, "BYE Command not allowed here"},
     Row{ImapText::kByeBackendLost, "BYE Mailbox server has gone away, please reconnect"},
 };
 
@@ -71,15 +72,14 @@ constexpr std::array kPop3 = {
     Row{Pop3Text::kCancelled, "-ERR Authentication cancelled"},
     Row{Pop3Text::kNeedsTls, "-ERR Logging in needs TLS: use STLS first"},
     Row{Pop3Text::kRefused, "-ERR [AUTH] Authentication failed"},
+    Row{Pop3Text::kNotNowText, "Cannot log in now"},
     Row{Pop3Text::kUnavailable, "-ERR [SYS/TEMP] Temporarily unavailable, try again later"},
     Row{Pop3Text::kTooManyBad, "-ERR Too many invalid commands"},
-    Row{Pop3Text::kTooManyLogins, "-ERR Too many failed logins"},
     Row{Pop3Text::kHttp, "-ERR This is a POP3 server"},
     Row{Pop3Text::kTimeout, "-ERR Disconnected for inactivity"},
     Row{Pop3Text::kDrain, "-ERR [SYS/TEMP] Server is going down for maintenance"},
     Row{Pop3Text::kShutdown, "-ERR [SYS/TEMP] Server is shutting down"},
     Row{Pop3Text::kKicked, "-ERR Session ended by the administrator"},
-    Row{Pop3Text::kTooManySessions, "-ERR [SYS/TEMP] Too many connections from your address"},
 };
 
 template <typename Table>
@@ -89,7 +89,7 @@ constexpr bool IsInOrder(const Table& table) {
   return true;
 }
 static_assert(IsInOrder(kImap) && kImap.size() == size_t{1} + size_t(ImapText::kByeBackendLost));
-static_assert(IsInOrder(kPop3) && kPop3.size() == size_t{1} + size_t(Pop3Text::kTooManySessions));
+static_assert(IsInOrder(kPop3) && kPop3.size() == size_t{1} + size_t(Pop3Text::kKicked));
 
 }  // namespace
 

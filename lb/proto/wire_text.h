@@ -33,6 +33,7 @@ enum class ImapText : uint8_t {
   kCancelled,
   kNeedsTls,
   kRefused,
+  kRefusedText,  // behind another code: text alone
   kUnavailable,
   kBye,
   kByeTooManyBad,
@@ -42,7 +43,7 @@ enum class ImapText : uint8_t {
   kByeDrain,
   kByeShutdown,
   kByeKicked,
-  kByeTooManySessions,
+  kByeForbidden,
   kByeBackendLost,
 };
 // Condition, code and text, without tag and line end: "NO [UNAVAILABLE] ...".
@@ -69,15 +70,14 @@ enum class Pop3Text : uint8_t {
   kCancelled,
   kNeedsTls,
   kRefused,
+  kNotNowText,  // behind a code: text alone
   kUnavailable,
   kTooManyBad,
-  kTooManyLogins,
   kHttp,
   kTimeout,
   kDrain,
   kShutdown,
   kKicked,
-  kTooManySessions,
 };
 // "+OK ..." or "-ERR [CODE] ...", without line end.
 [[nodiscard]] std::string_view Text(Pop3Text text);

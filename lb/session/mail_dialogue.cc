@@ -222,7 +222,8 @@ void MailDialogue::ClientGone(std::string why) {
 
 void MailDialogue::EndWith(base::EndCause cause) {
   cause_ = std::move(cause);
-  if (!last_fault_.empty() && cause_.result != SessionResult::kClientQuit) {
+  // The log must tell of a refused login or a broken backend, however the session went on.
+  if (!last_fault_.empty()) {
     cause_.why += "; ";
     cause_.why += last_fault_;
   }

@@ -176,8 +176,8 @@ bool MailSession::Pump(Stream& from, Stream& to, Side side) {
   if (side == Side::kFront) {
     const uint64_t num_commands = flow_.num_commands();
     if (flow_.FromClient(bytes) == proto::FlowVerdict::kForbidden) {
-      EndRelay(proto::Farewell::kKicked, {SessionResult::kProtocolError, Side::kFront,
-                                          Phase::kRelay, "command not allowed here"});
+      EndRelay(proto::Farewell::kForbidden, {SessionResult::kProtocolError, Side::kFront,
+                                             Phase::kRelay, "command not allowed here"});
       return false;
     }
     if (flow_.num_commands() != num_commands) command_began_ = now;
@@ -230,7 +230,7 @@ void MailSession::DrainIfSafe() {
 }
 
 void MailSession::EndRelay(proto::Farewell farewell, base::EndCause cause) {
-  const std::string_view goodbye = flow_.Goodbye(farewell);
+  const std::string goodbye = flow_.Goodbye(farewell);
   if (!goodbye.empty()) {
     accounting_.Bytes(Side::kFront, Direction::kOut, goodbye.size());
     front_->Write(goodbye);
