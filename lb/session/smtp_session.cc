@@ -270,8 +270,8 @@ bool SmtpSession::ReadFront() {
   const base::ByteView input = front_->Input();
   if (input.empty() && !has_front_eof_ && !relay_.is_draining()) return false;
   const size_t taken = relay_.OnFront(input, env_.loop.Now());
-  Perform();  // some actions are slices of the input
   account_.bytes_in += taken;
+  Perform();  // some actions are slices of the input
   if (is_over_) return false;
   front_->Consume(taken);
   if (wants_front_tls_) StartFrontTls();
