@@ -6,13 +6,6 @@
 
 #include "lb/daemon/commands.h"
 #include "lb/daemon/process.h"
-#include "revision.h"
-
-namespace postern::daemon {
-std::string Revision() {
-  return *POSTERN_REVISION == '\0' ? "unknown" : POSTERN_REVISION;
-}
-}  // namespace postern::daemon
 
 int main(int argc, char** argv) {
   namespace daemon = postern::daemon;

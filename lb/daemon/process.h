@@ -98,7 +98,7 @@ class Process final : public AdminBackend {
   base::MonoTime last_rotation_{};
 };
 
-// The commit that this binary was built from; "unknown" outside a checkout. Defined by main.
+// The commit that this binary was built from; "unknown" outside a checkout.
 [[nodiscard]] std::string Revision();
 
 // The checks of files that conf/ asks for, answered by lb/tls.
