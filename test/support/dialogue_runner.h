@@ -2,7 +2,7 @@
 // the protocol machines, and says where it went otherwise than written.
 //
 // One word or sign at the start of a line says what it is (all others are errors):
-//   # comment                      config KEY=VALUE ...  (test/README.md lists the keys)
+//   # comment                      config KEY=VALUE ...  (a comma in a value stands for a blank)
 //   C: text   the client's (B: a backend's) line; C> text the same without CRLF; both may hold
 //             \r \n \0 \t \\ \xNN, and {N*text} repeats
 //   P: text   Postern's line, exactly; "..." at the end stands for any rest
@@ -24,6 +24,10 @@
 //   learned CAPABILITY, CAPABILITY...  what it knows by now ("learned" alone: nothing)
 //   client-bytes yes|no                whether the backend has got anything that the client chose
 //   left BYTES                         what it has left in the input
+//
+// Keys of config: tls=none|starttls|implicit; cuts; front: capabilities auth_requires_tls xoauth2
+// oauthbearer pass_refusal_text line sasl_line literal bad_commands auth_failures; back: login=PLAIN|
+// XOAUTH2|...|probe user password identity known ("_" in it stands for a blank) line lines.
 //
 // Every dialogue runs whole, byte by byte and in seeded cuts ("config cuts=whole" where it cannot:
 // bytes behind STARTTLS), and after its end the laws of machine.h are checked.
