@@ -124,10 +124,11 @@ bool IsNotifyValue(ByteView value) {
   }
 }
 
-// addr-type ";" xtext; the type is an atom (RFC 3461 4.2). RFC 6533 3 allows UTF-8 in the address
+// addr-type ";" xtext, 500 octets at most; the type is an atom (RFC 3461 4.2). RFC 6533 3 allows UTF-8 in the address
 // of type utf-8, so bytes beyond ASCII pass here.
 bool IsOrcptValue(ByteView value) {
   const size_t semicolon = value.find(';');
+  if (value.size() > 500) return false;
   if (semicolon == ByteView::npos || semicolon == 0 || semicolon + 1 == value.size()) return false;
   for (const char c : value.substr(0, semicolon))
     if (c <= ' ' || c > '~') return false;
@@ -214,6 +215,7 @@ SmtpPath ParsePathArgs(ByteView args, ByteView prefix, ParseParameter parse_para
   if (end == ByteView::npos) return fail(SmtpPath::Error::kBadAddress);
   const ByteView given = args.substr(0, end);
   path.address = WithoutSourceRoute(given);
+  if (path.address.size() > kMaxSmtpAddressBytes) return fail(SmtpPath::Error::kBadAddress);
   if (path.address.empty() && !(has_bracket && given.empty()))
     return fail(SmtpPath::Error::kBadAddress);
   if (!path.address.empty() && (path.address.front() == '@' || path.address.back() == '@'))
@@ -296,7 +298,7 @@ SmtpPath ParseRcptArgs(ByteView args) {
 }
 
 bool IsHelloName(ByteView name) {
-  if (name.empty()) return false;
+  if (name.empty() || name.size() > kMaxSmtpHelloBytes) return false;
   for (const char c : name)
     if (IsControl(c) || c == ' ') return false;
   return true;

@@ -10,6 +10,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -17,6 +18,11 @@
 #include "lb/base/bytes.h"
 
 namespace postern::proto {
+
+// RFC 5321 4.5.3.1.3 has 256 octets for a path, and 255 for a name; twice that is borne with, so
+// that what is kept of a transaction has a bound and every line to a backend fits.
+inline constexpr size_t kMaxSmtpAddressBytes = 512;
+inline constexpr size_t kMaxSmtpHelloBytes = 500;
 
 enum class SmtpVerb : uint8_t {
   kHelo,
@@ -87,7 +93,7 @@ struct SmtpPath {
 // args of "RCPT", beginning with "TO:".
 [[nodiscard]] SmtpPath ParseRcptArgs(base::ByteView args);
 
-// True if it may be said in EHLO: not empty, no control characters, no blanks.
+// True if it may be said in EHLO: not empty, not too long, no control characters, no blanks.
 [[nodiscard]] bool IsHelloName(base::ByteView name);
 
 // RFC 3461 4: '+', '=' and all but printable ASCII as +XX.

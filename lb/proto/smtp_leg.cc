@@ -189,7 +189,8 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
   if (leg_.expected.empty()) {
     if (leg_.is_idle) return CloseLeg(DropLeg::How::kAtOnce);  // its goodbye
     if (leg_.is_data_open) return OnEarlyReply(reply);
-    return OnLegFault(FaultNow(FaultKind::kProtocol, "a reply that nobody asked for"));
+    return OnLegFault(FaultNow(reply.is_goodbye() ? FaultKind::kTempfail : FaultKind::kProtocol,
+                               "unasked: " + OneLine(reply.lines)));
   }
   const Expected expected = leg_.expected.front();
   if (reply.is_goodbye() && expected.what != Expect::kEnd) {
@@ -355,6 +356,7 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
     if (was_envelope_sent) {
       if (mail_.moves == settings_.retries) return GiveUp(Line(SmtpText::kNobodyThere));
       ++mail_.moves;
+      search_began_ = now_;
       reports_.OnMoved(SmtpReports::Moved::kAfterEnvelope, fault.kind);
     } else {
       // Nothing of the message is in danger of going round, but the client's patience has an end.
@@ -369,13 +371,17 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
   OpenAnother();
 }
 
+// Is a command understood there now? Not before the greeting (that is what early talkers do), within
+// a login, or within a text.
+bool SmtpRelay::MaySayQuit() const {
+  if (leg_.state == Leg::State::kReady) return !leg_.is_data_open && !leg_.is_data_sent;
+  return leg_.state == Leg::State::kLadder && !leg_.ladder->is_authenticating() &&
+         (leg_.phase == Phase::kHello || leg_.phase == Phase::kLogin);
+}
+
 void SmtpRelay::CloseLeg(DropLeg::How how) {
   if (leg_.id == 0) return;
-  const bool may_say_quit = !leg_.is_data_open && !leg_.is_data_sent &&
-                            (leg_.state == Leg::State::kReady ||
-                             (leg_.state == Leg::State::kLadder && leg_.phase != Phase::kConnect &&
-                              leg_.phase != Phase::kTls));
-  if (!may_say_quit && mail_.stage != Stage::kHandedOver) how = DropLeg::How::kAtOnce;
+  if (!MaySayQuit() && mail_.stage != Stage::kHandedOver) how = DropLeg::How::kAtOnce;
   if (how == DropLeg::How::kGently) back_output_ += "QUIT\r\n";
   actions_.emplace_back(DropLeg{leg_.id, how});
   leg_ = {};

@@ -460,6 +460,7 @@ class SmtpRelay {
   void OnLegFault(SmtpLegFault fault);
   void MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint, bool was_envelope_sent);
   void GiveUp(base::ByteView reply);
+  [[nodiscard]] bool MaySayQuit() const;
   void CloseLeg(DropLeg::How how);
   void LetGoOfLeg();  // idle, or closed if it cannot serve again
   void ArmLeg();

@@ -263,8 +263,8 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
     // It was asked in one packet with recipients of whom none is left. Without a terminator
     // nothing is sent.
     if (leg_.is_data_open) CloseLeg(DropLeg::How::kAtOnce);
-    return AnswerData(Line(mail_.is_broken ? SmtpText::kBackendLost
-                                           : SmtpText::kNoValidRecipients));
+    return AnswerData(
+        Line(mail_.is_broken ? SmtpText::kBackendLost : SmtpText::kNoValidRecipients));
   }
   if (reply.code == 354) {
     phases_ms_[static_cast<size_t>(Phase::kData)] = base::Seconds(took) * 1000;

@@ -186,6 +186,7 @@ void SmtpSession::OnFront(Stream::Event event) {
     case Stream::Event::kTlsUp: {
       const io::TlsFacts& facts = *front_->tls_facts();
       env_.recorder.Handshake(Side::kFront, facts.version, facts.group, facts.is_resumed, true);
+      is_front_handshaking_ = false;
       relay_.OnFrontTls(now);
       return;
     }
@@ -194,8 +195,6 @@ void SmtpSession::OnFront(Stream::Event event) {
         has_front_eof_ = true;
         relay_.OnFrontEof(now);
       } else {
-        if (front_->end() == StreamEnd::kTlsFailed && !front_->in_tls())
-          env_.recorder.Handshake(Side::kFront, "", "", false, false);
         relay_.OnFrontLost(now, WordsOf(*front_));
       }
       return;
@@ -211,6 +210,7 @@ void SmtpSession::OnBack(Stream::Event event) {
     case Stream::Event::kTlsUp: {
       const io::TlsFacts& facts = *back_.stream->tls_facts();
       env_.recorder.Handshake(Side::kBack, facts.version, facts.group, facts.is_resumed, true);
+      back_.is_handshaking = false;
       relay_.OnLegTls(back_.leg, now);
       return;
     }
@@ -352,12 +352,14 @@ void SmtpSession::StartFrontTls() {
   wants_front_tls_ = false;
   io::TlsRequest request;
   request.settings = listener_->tls.get();
+  is_front_handshaking_ = true;
   front_->StartTls(request);
 }
 
 void SmtpSession::Finish(base::EndCause cause) {
   is_over_ = true;
   timer_.Cancel();
+  if (is_front_handshaking_) env_.recorder.Handshake(Side::kFront, "", "", false, false);
   if (back_.leg != 0) ReleaseBack(proto::DropLeg::How::kAtOnce, cause.result);
   if (const io::TlsFacts* facts = front_->tls_facts()) {
     account_.tls_version = facts->version;

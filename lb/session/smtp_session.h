@@ -50,7 +50,7 @@ class SmtpSession final : public Session,
     size_t address = 0;                           // of facts->addresses
     bool is_busy = false;                         // counted as load
     std::optional<balance::Picker::Blame> blame;  // it failed
-    base::MonoTime tls_began;
+    bool is_handshaking = false;
     uint64_t bytes_in = 0, bytes_out = 0;
   };
 
@@ -118,6 +118,7 @@ class SmtpSession final : public Session,
   bool has_front_eof_ = false;
   bool is_front_paused_ = false;
   bool wants_front_tls_ = false;
+  bool is_front_handshaking_ = false;
   bool has_asked_name_ = false;
   bool is_over_ = false;
 };

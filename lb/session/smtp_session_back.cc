@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "lb/base/check.h"
 #include "lb/base/escape.h"
 #include "lb/base/log.h"
 #include "lb/session/smtp_session.h"
@@ -210,7 +211,7 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
 
 void SmtpSession::Do(proto::OpenLeg& action) {
   if (action.leg != relay_.leg()) return;  // not wanted any more
-  if (parts_ == nullptr) parts_ = env_.parts;
+  POSTERN_CHECK(parts_ != nullptr);        // the homes are its objects
   const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
   const balance::Endpoint* endpoint = PickEndpoint(home);
   if (endpoint == nullptr) return relay_.OnNobody(action.leg, env_.loop.Now());
@@ -262,12 +263,14 @@ void SmtpSession::StartBackTls() {
   request.settings = back_.parts->back_tls[back_.endpoint->id].get();
   const conf::Backend& backend = *back_.endpoint->backend;
   request.server_name = backend.verify.name.empty() ? backend.host : backend.verify.name;
+  back_.is_handshaking = true;
   back_.stream->StartTls(request);
 }
 
 void SmtpSession::ReleaseBack(proto::DropLeg::How how, SessionResult result) {
   if (back_.blame.has_value()) result = SessionResult::kBackendLost;
   SetFree(result);
+  if (back_.is_handshaking) env_.recorder.Handshake(Side::kBack, "", "", false, false);
   if (back_.blame.has_value()) env_.picker.Failed(*back_.endpoint, *back_.blame, env_.loop.Now());
   env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kIn, back_.bytes_in);
   env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kOut, back_.bytes_out);

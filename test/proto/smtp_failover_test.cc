@@ -154,6 +154,34 @@ TEST_P(SmtpFailoverTest, StopsLookingWhenItHasTakenTooLong) {
   EXPECT_EQ(bench_.Codes(), "451");
 }
 
+TEST_P(SmtpFailoverTest, SpeaksToNoBackendBeforeItsGreeting) {
+  b1().answers["GREETING"] = {"hang"};
+  Begin();
+  bench_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n");
+  bench_.LoseClient();
+  EXPECT_TRUE(b1().lines.empty());
+}
+
+TEST_P(SmtpFailoverTest, LooksAnewAfterALongEnvelope) {
+  Begin();
+  Ask("MAIL FROM:<a@x.example>");
+  Ask("RCPT TO:<b@y.example>");
+  bench_.After(std::chrono::seconds(200));
+  bench_.LoseBack("B1");
+  EXPECT_EQ(bench_.leg_backend(), "B2");
+  EXPECT_EQ(Ask("DATA"), "354");
+}
+
+TEST_P(SmtpFailoverTest, TakesAGoodbyeWhileTheClientThinks) {
+  Begin();
+  Ask("MAIL FROM:<a@x.example>");
+  Ask("RCPT TO:<b@y.example>");
+  bench_.BackSays("B1", "421 4.4.2 you are slow\r\n");
+  ASSERT_EQ(bench_.faults.size(), 1U);
+  EXPECT_EQ(bench_.faults[0].kind, base::FaultKind::kTempfail);
+  EXPECT_EQ(Ask("DATA"), "354");
+}
+
 TEST_P(SmtpFailoverTest, CannotMoveWhatItDoesNotRemember) {
   bench_.settings.replay_memory = 1000;
   Begin();

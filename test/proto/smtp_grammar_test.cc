@@ -135,6 +135,17 @@ TEST(SmtpGrammarTest, LetsNoTabIntoAnAddress) {
   EXPECT_EQ(ParseMailArgs("FROM:<\"a\tb\"@c>").error, Error::kBadAddress);
 }
 
+TEST(SmtpGrammarTest, BoundsWhatIsKept) {
+  const std::string longest(kMaxSmtpAddressBytes, 'a');
+  EXPECT_EQ(ParseMailArgs("FROM:<" + longest + ">").error, Error::kNone);
+  EXPECT_EQ(ParseMailArgs("FROM:<" + longest + "a>").error, Error::kBadAddress);
+  EXPECT_EQ(ParseRcptArgs("TO:<a@b> ORCPT=x;" + std::string(498, 'a')).error, Error::kNone);
+  EXPECT_EQ(ParseRcptArgs("TO:<a@b> ORCPT=x;" + std::string(499, 'a')).error,
+            Error::kParameterSyntax);
+  EXPECT_TRUE(IsHelloName(std::string(kMaxSmtpHelloBytes, 'a')));
+  EXPECT_FALSE(IsHelloName(std::string(kMaxSmtpHelloBytes + 1, 'a')));
+}
+
 TEST(SmtpGrammarTest, TakesAnyHelloNameWithoutControlCharacters) {
   EXPECT_TRUE(IsHelloName("[192.0.2.1]"));
   EXPECT_TRUE(IsHelloName("_odd_.example!"));

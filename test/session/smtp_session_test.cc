@@ -121,6 +121,9 @@ TEST_F(SmtpSessionTest, LeavesABackendWithAWrongCertificate) {
   EXPECT_EQ(world_.server(2).messages.size(), 1U);
   EXPECT_THAT(world_.server(1).lines, IsEmpty());
   EXPECT_EQ(Failures("b1", "tls", "tls_verify"), 1);
+  EXPECT_EQ(world_.Metric("postern_tls_handshakes_total{side=\"back\",version=\"\",group=\"\","
+                          "resumed=\"false\",result=\"failed\"}"),
+            1);
   EXPECT_TRUE(world_.state("b1").InCooldown(world_.loop.Now()));
 }
 
@@ -321,6 +324,7 @@ TEST_F(SmtpSessionTest, MovesAMessageFromAHungSocket) {
   EXPECT_EQ(world_.Codes(), "250");
   ASSERT_EQ(world_.server(2).messages.size(), 1U);
   EXPECT_EQ(world_.server(2).messages[0].text, text);
+  EXPECT_EQ(Failures("b1", "data", "timeout"), 1);
   world_.server(1).ReadAgain();  // its socket is found to be dead
 }
 
