@@ -225,8 +225,6 @@ void SmtpSession::OnBack(Stream::Event event) {
     case Stream::Event::kEnd: {
       const StreamEnd end = back_.stream->end();
       if (end == StreamEnd::kRefused && DialNextAddress()) return;
-      if ((end == StreamEnd::kTlsFailed || end == StreamEnd::kTlsVerify) && !back_.stream->in_tls())
-        env_.recorder.Handshake(Side::kBack, "", "", false, false);
       relay_.OnLegEnd(back_.leg, KindOf(end), WordsOf(*back_.stream), now);
       return;
     }
