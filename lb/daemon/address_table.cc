@@ -21,8 +21,7 @@ AddressTable::Stripe& AddressTable::StripeOf(const base::IpAddress& ip) {
 AddressTable::Admission AddressTable::Enter(const base::IpAddress& ip, uint64_t max) {
   Stripe& stripe = StripeOf(ip);
   const std::lock_guard lock(stripe.mutex);
-  if (!stripe.entries.contains(ip)) MakeRoom(stripe);
-  Entry& entry = stripe.entries[ip];
+  Entry& entry = Get(stripe, ip);
   if (entry.sessions >= max) return Admission::kOverLimit;
   ++entry.sessions;
   return Admission::kAdmitted;
@@ -33,7 +32,7 @@ void AddressTable::Leave(const base::IpAddress& ip) {
   const std::lock_guard lock(stripe.mutex);
   const auto it = stripe.entries.find(ip);
   POSTERN_CHECK(it != stripe.entries.end() && it->second.sessions > 0);
-  if (--it->second.sessions == 0 && it->second.failures.empty()) stripe.entries.erase(it);
+  if (--it->second.sessions == 0 && it->second.failures.empty()) Forget(stripe, it);
 }
 
 bool AddressTable::IsBlocked(const base::IpAddress& ip, const std::string& user,
@@ -57,8 +56,7 @@ void AddressTable::AuthFailed(const base::IpAddress& ip, const std::string& user
   if (base::AnyContains(limits.exempt, ip)) return;
   Stripe& stripe = StripeOf(ip);
   const std::lock_guard lock(stripe.mutex);
-  if (!stripe.entries.contains(ip)) MakeRoom(stripe);
-  Entry& entry = stripe.entries[ip];
+  Entry& entry = Get(stripe, ip);
   DropOld(entry, now - limits.auth_failures_window);
   const uint64_t hash = HashUser(user);
   for (Failure& failure : entry.failures) {
@@ -79,7 +77,7 @@ void AddressTable::AuthSucceeded(const base::IpAddress& ip, const std::string& u
   if (it == stripe.entries.end()) return;
   std::erase_if(it->second.failures,
                 [hash = HashUser(user)](const Failure& f) { return f.user_hash == hash; });
-  if (it->second.sessions == 0 && it->second.failures.empty()) stripe.entries.erase(it);
+  if (it->second.sessions == 0 && it->second.failures.empty()) Forget(stripe, it);
 }
 
 size_t AddressTable::size() const {
@@ -95,21 +93,28 @@ void AddressTable::DropOld(Entry& entry, base::MonoTime before) {
   std::erase_if(entry.failures, [before](const Failure& f) { return f.last < before; });
 }
 
-// Only entries that merely remember failures can go; those with sessions are bounded by
-// limits.sessions.
-void AddressTable::MakeRoom(Stripe& stripe) {
-  if (stripe.entries.size() < kMaxPerStripe) return;
-  auto oldest = stripe.entries.end();
-  base::MonoTime oldest_time = base::MonoTime::max();
-  for (auto it = stripe.entries.begin(); it != stripe.entries.end(); ++it) {
-    if (it->second.sessions > 0) continue;
-    base::MonoTime last = base::MonoTime::min();
-    for (const Failure& failure : it->second.failures) last = std::max(last, failure.last);
-    if (last >= oldest_time) continue;
-    oldest_time = last;
-    oldest = it;
+AddressTable::Entry& AddressTable::Get(Stripe& stripe, const base::IpAddress& ip) {
+  if (const auto it = stripe.entries.find(ip); it != stripe.entries.end()) return it->second;
+  if (stripe.entries.size() >= kMaxPerStripe) {
+    // Entries with sessions stay: limits.sessions bounds them. They go to the end of the line, so that the
+    // next look does not meet them again.
+    for (size_t tries = 0; tries < kMaxTries && !stripe.order.empty(); ++tries) {
+      const auto oldest = stripe.entries.find(stripe.order.front());
+      if (oldest->second.sessions == 0) {
+        Forget(stripe, oldest);
+        break;
+      }
+      stripe.order.splice(stripe.order.end(), stripe.order, stripe.order.begin());
+    }
   }
-  if (oldest != stripe.entries.end()) stripe.entries.erase(oldest);
+  Entry& entry = stripe.entries[ip];
+  entry.place = stripe.order.insert(stripe.order.end(), ip);
+  return entry;
+}
+
+void AddressTable::Forget(Stripe& stripe, Entries::iterator entry) {
+  stripe.order.erase(entry->second.place);
+  stripe.entries.erase(entry);
 }
 
 }  // namespace postern::daemon

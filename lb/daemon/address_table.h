@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <mutex>
 #include <string>
 #include <unordered_map>
@@ -43,6 +44,7 @@ class AddressTable {
   static constexpr size_t kStripes = 64;
   static constexpr size_t kMaxPerStripe = 4096;
   static constexpr size_t kMaxUsersRemembered = 64;
+  static constexpr size_t kMaxTries = 16;
 
   struct Failure {
     uint64_t user_hash;
@@ -52,15 +54,20 @@ class AddressTable {
   struct Entry {
     uint64_t sessions = 0;
     std::vector<Failure> failures;
+    std::list<base::IpAddress>::iterator place;  // in Stripe::order
   };
+  using Entries = std::unordered_map<base::IpAddress, Entry>;
   struct alignas(64) Stripe {
     mutable std::mutex mutex;
-    std::unordered_map<base::IpAddress, Entry> entries;
+    Entries entries;
+    std::list<base::IpAddress> order;  // as they came
   };
 
   Stripe& StripeOf(const base::IpAddress& ip);
   static void DropOld(Entry& entry, base::MonoTime before);
-  static void MakeRoom(Stripe& stripe);
+  // Finds, or makes, the entry; at the bound an older one without sessions goes.
+  static Entry& Get(Stripe& stripe, const base::IpAddress& ip);
+  static void Forget(Stripe& stripe, Entries::iterator entry);
 
   std::array<Stripe, kStripes> stripes_;
 };

@@ -2,7 +2,7 @@
 //
 // Alone in its file, so that a commit rebuilds nothing else.
 // SPDX-License-Identifier: Apache-2.0
-#include "revision.h"
+#include "lb/daemon/revision.h"  // made by CMake in the build folder
 
 #include "lb/daemon/process.h"
 
