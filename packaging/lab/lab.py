@@ -33,7 +33,7 @@ class LabError(Exception):
     pass
 
 
-def wait_until(condition, what, seconds=20.0):
+def wait_until(condition, what, seconds=60.0):
     """Polls `condition` until it gives something true and returns that; LabError after `seconds`."""
     end = time.monotonic() + seconds
     while True:
