@@ -198,6 +198,10 @@ TEST_F(ImapSessionTest, WhatMayNotReachABackendReadsLikeAWrongPassword) {
   EXPECT_EQ(world_.Read(), "");
   world_.Wait(seconds(2));
   EXPECT_EQ(world_.Read(), std::string("a ") + kRefused);
+  // With a good name, too.
+  world_.Send("b LOGIN alice {8+}\r\nsec\r\nret\r\n");
+  world_.Wait(seconds(2));
+  EXPECT_EQ(world_.Read(), std::string("b ") + kRefused);
   EXPECT_EQ(world_.b1->num_connections(), 0);
 }
 
@@ -435,6 +439,14 @@ TEST_F(ImapSessionTest, ARefusedConnectLeadsToTheNextAndCoolsDown) {
   EXPECT_TRUE(world_.state(0).InCooldown(world_.loop.Now()));
 }
 
+TEST_F(ImapSessionTest, WhereMailboxesDifferNobodyStandsIn) {
+  world_.config.pools[0].storage = conf::Storage::kSeparate;
+  world_.b1->fault = Fault::kClose;
+  Begin();
+  EXPECT_EQ(world_.LogIn(), std::string("a1 ") + kUnavailable);
+  EXPECT_EQ(world_.b2->num_connections(), 0);
+}
+
 TEST_F(ImapSessionTest, AConnectThatHangsLeadsToTheNext) {
   world_.net.SetDoor(*base::SocketAddress::Parse("10.0.0.1:143"), SimNet::Door::kHangs);
   Begin();
@@ -444,6 +456,14 @@ TEST_F(ImapSessionTest, AConnectThatHangsLeadsToTheNext) {
   world_.Wait(milliseconds(200));
   EXPECT_THAT(world_.Read(), HasSubstr("Logged in at b2"));
   EXPECT_EQ(Failures("b1", Phase::kConnect, FaultKind::kTimeout), 1);
+}
+
+TEST_F(ImapSessionTest, ASlowGreetingIsWaitedFor) {
+  world_.b1->greeting_delay = seconds(9);
+  Begin();
+  world_.Line("a LOGIN alice secret");
+  world_.Wait(seconds(9));
+  EXPECT_THAT(world_.Read(), HasSubstr("Logged in at b1"));
 }
 
 TEST_F(ImapSessionTest, AShortageOfOurOwnBlamesNobody) {

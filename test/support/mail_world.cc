@@ -118,6 +118,16 @@ class ScriptedBackend::Connection final : public Stream::Observer {
   void End() { is_over_ = true; }
 
   void Greet() {
+    if (backend_.greeting_delay == base::Duration{}) {
+      GreetNow();
+      return;
+    }
+    backend_.loop_.Schedule(backend_.greeting_delay, [this, alive = std::weak_ptr<int>(alive_)] {
+      if (!alive.expired() && is_open()) GreetNow();
+    });
+  }
+
+  void GreetNow() {
     if (is_imap()) {
       Answer("* OK [CAPABILITY " + Capabilities() + "] back ready\r\n");
     } else {

@@ -53,7 +53,8 @@ class ScriptedBackend {
   bool expects_proxy = false;    // a PROXY header before all
   std::string capabilities;      // in place of the usual ones
   std::string post_capabilities = "IMAP4rev1 IDLE X-BACK";
-  std::string behind_ok;        // in the same packet as the OK of the login
+  std::string behind_ok;  // in the same packet as the OK of the login
+  base::Duration greeting_delay{};
   base::Duration auth_delay{};  // before the answer to a login
   std::map<std::string, std::string> passwords = {{"alice", "secret"}, {"bob", "hunter2"}};
   std::string refusal;          // what a wrong password gets, in place of the usual
