@@ -73,6 +73,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   }
   bool is_in_tls = false;  // the client's leg, from the start
   bool wants_peer_name = false;
+  bool checks_metrics = true;  // when it goes; a scrape costs more than a session
   std::map<std::string, std::vector<base::IpAddress>> addresses;  // of a backend, if more than one
 
   void Begin();

@@ -1,0 +1,242 @@
+// smtp_sim_test: whole SMTP sessions on a virtual network and clock, with faults by seed.
+//
+// What must hold whatever happens: a message answered 250 is with one server, whole and once; no message is with two; none
+// is there that the client did not finish; replies come in order, one a command; every session ends once and holds nothing
+// (SmtpWorld checks that when it goes).
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lb/base/log.h"
+#include "test/sim/seeds.h"
+#include "test/support/smtp_world.h"
+
+namespace postern::test {
+namespace {
+
+class Simulation {
+ public:
+  explicit Simulation(uint64_t seed)
+      : rng_(seed * 2654435761U), world_(conf::Protocol::kSmtp, seed) {
+    world_.checks_metrics = false;
+    ChooseNetwork();
+    ChooseFault(1);
+    if (rng_.Below(2) == 0) ChooseFault(2);
+  }
+
+  void Run() {
+    world_.Begin();
+    ScheduleLoss();
+    if (WaitReply() != 220) return Check();
+    if (Ask("EHLO client.example") != 250) return Check();
+    const uint64_t num_messages = 1 + rng_.Below(3);
+    for (uint64_t i = 0; i < num_messages && !is_over_; ++i) Deliver(i);
+    if (!is_over_ && rng_.Below(4) > 0) (void)Ask("QUIT");
+    Check();
+  }
+
+ private:
+  void ChooseNetwork() {
+    static constexpr SimNet::Cut kCuts[] = {SimNet::Cut::kWhole, SimNet::Cut::kByByte,
+                                            SimNet::Cut::kRandom, SimNet::Cut::kRandom};
+    world_.net.options.cut = kCuts[rng_.Below(4)];
+    world_.net.options.latency = std::chrono::microseconds(10 + rng_.Below(5000));
+    if (rng_.Below(3) == 0) world_.net.options.window_bytes = 256 + rng_.Below(8192);
+    world_.config.smtp.replay_memory = rng_.Below(3) == 0 ? 512 + rng_.Below(2048) : 256 << 10;
+    world_.config.smtp.retries = static_cast<uint32_t>(rng_.Below(3));
+    for (int backend = 1; backend <= 2; ++backend) {
+      switch (rng_.Below(3)) {
+        case 0:
+          break;
+        case 1:
+          world_.endpoint(backend).tls = conf::TlsMode::kStartTls;
+          world_.server(backend).keywords.push_back("STARTTLS");
+          break;
+        default:
+          world_.endpoint(backend).tls = conf::TlsMode::kImplicit;
+          world_.server(backend).is_implicit = true;
+      }
+      if (rng_.Below(3) == 0) {
+        auto& keywords = world_.server(backend).keywords;
+        keywords.erase(keywords.begin());  // PIPELINING
+      }
+    }
+  }
+
+  void ChooseFault(int backend) {
+    static constexpr const char* kPlaces[] = {"GREETING", "EHLO", "STARTTLS", "MAIL",
+                                              "RCPT",     "DATA", ".",        "RSET"};
+    static constexpr const char* kFaults[] = {
+        "hang",           "reset",           "close",
+        "421 4.3.2 busy", "451 4.3.0 later", "450 4.2.0 greylisted",
+        "550 5.7.1 no",   "nonsense"};
+    if (rng_.Below(4) == 0) return;
+    world_.server(backend).answers[kPlaces[rng_.Below(8)]] = kFaults[rng_.Below(8)];
+  }
+
+  // Either side breaks at some byte, at some time.
+  void ScheduleLoss() {
+    if (rng_.Below(3) > 0) return;
+    const auto when = std::chrono::microseconds(rng_.Below(200'000));
+    const int who = static_cast<int>(rng_.Below(3));
+    const uint64_t bytes = rng_.Below(3000);
+    world_.loop.Schedule(when, [this, who, bytes] {
+      SimStream* stream = who == 0 ? &world_.client() : world_.server(who).stream();
+      if (stream == nullptr) return;
+      SimSocket& socket = stream->socket();
+      socket.BreakAfter(socket.total_sent_bytes() + bytes, who == 0 || rng_.Below(2) == 0
+                                                               ? SimSocket::Break::kReset
+                                                               : SimSocket::Break::kFin);
+    });
+  }
+
+  void Deliver(uint64_t number) {
+    Sent sent;
+    sent.id = "m" + std::to_string(number);
+    sent.text = "Subject: " + sent.id + "\r\n\r\n";
+    for (uint64_t i = rng_.Below(60); i > 0; --i) {
+      static constexpr const char* kLines[] = {"..", "..dot", "", "plain words", "x."};
+      sent.text += kLines[rng_.Below(5)];
+      sent.text += "\r\n";
+    }
+    sent_.push_back(sent);
+    const bool is_pipelined = rng_.Below(2) == 0;
+    std::vector<std::string> commands = {"MAIL FROM:<a@x.example>"};
+    const uint64_t num_recipients = 1 + rng_.Below(3);
+    for (uint64_t i = 0; i < num_recipients; ++i)
+      commands.push_back("RCPT TO:<r" + std::to_string(i) + "@" +
+                         (rng_.Below(5) == 0   ? "nowhere.example"
+                          : rng_.Below(5) == 0 ? "away.example"
+                                               : "y.example") +
+                         ">");
+    commands.push_back("DATA");
+    if (is_pipelined) {
+      std::string group;
+      for (const std::string& command : commands) group += command + "\r\n";
+      Send(group);
+    }
+    int data_code = 0;
+    for (const std::string& command : commands) {
+      if (!is_pipelined) Send(command + "\r\n");
+      const int code = WaitReply();
+      if (is_over_) return;
+      if (command == "DATA") {
+        data_code = code;
+      } else {
+        // One reply a command, of a class that the command can have.
+        EXPECT_TRUE(code / 100 == 2 || code / 100 == 4 || code / 100 == 5) << command << code;
+      }
+    }
+    if (data_code != 354) {
+      EXPECT_NE(data_code / 100, 2);
+      return;
+    }
+    if (rng_.Below(12) == 0) {
+      // Goes away in the middle: nobody may get a message of it.
+      Send(sent.text.substr(0, rng_.Below(sent.text.size())));
+      world_.client().CloseGently();
+      is_over_ = true;
+      return;
+    }
+    sent_.back().is_finished = true;
+    Send(sent.text + ".\r\n");
+    sent_.back().reply = WaitReply();
+    if (!is_over_) {
+      EXPECT_NE(sent_.back().reply / 100, 3);
+    }
+  }
+
+  void Send(const std::string& bytes) {
+    if (!world_.client_sees_end()) world_.Send(bytes);
+  }
+  int Ask(const std::string& line) {
+    Send(line + "\r\n");
+    return WaitReply();
+  }
+
+  // The code of the next whole reply; 0: the connection is over.
+  int WaitReply() {
+    for (int i = 0; i < 4000; ++i) {
+      size_t at = 0;
+      while (true) {
+        const size_t end = replies_.find("\r\n", at);
+        if (end == std::string::npos) break;
+        if (end - at < 4) {
+          ADD_FAILURE() << "no reply: " << replies_;
+          return 0;
+        }
+        const bool is_last = replies_[at + 3] != '-';
+        const int code = std::atoi(replies_.substr(at, 3).c_str());
+        at = end + 2;
+        if (!is_last) continue;
+        replies_.erase(0, at);
+        return code;
+      }
+      if (world_.client_sees_end()) break;
+      if (i > 20) world_.Wait(std::chrono::seconds(1));
+      replies_ += world_.Read();
+    }
+    EXPECT_TRUE(world_.client_sees_end()) << "no reply within an hour";
+    is_over_ = true;
+    return 0;
+  }
+
+  void Check() {
+    std::map<std::string, int> copies;
+    for (int backend = 1; backend <= 3; ++backend)
+      for (const SmtpServer::Message& message : world_.server(backend).messages) {
+        const std::string id = message.text.substr(9, 2);
+        ++copies[id];
+        bool is_known = false;
+        for (const Sent& sent : sent_)
+          if (sent.id == id) {
+            is_known = true;
+            EXPECT_EQ(message.text, sent.text);
+            EXPECT_TRUE(sent.is_finished) << "a partial message was completed";
+          }
+        EXPECT_TRUE(is_known) << message.text;
+        EXPECT_FALSE(message.to.empty());
+      }
+    for (const Sent& sent : sent_) {
+      EXPECT_LE(copies[sent.id], 1) << "sent to two servers";
+      if (sent.reply / 100 == 2) {
+        EXPECT_EQ(copies[sent.id], 1) << "250 for a message that nobody has";
+      }
+    }
+  }
+
+  struct Sent {
+    std::string id, text;
+    bool is_finished = false;
+    int reply = 0;
+  };
+
+  base::SeededRng rng_;
+  SmtpWorld world_;
+  std::vector<Sent> sent_;
+  std::string replies_;
+  bool is_over_ = false;
+};
+
+TEST(SmtpSimTest, NothingIsLostDoubledOrInvented) {
+  base::log::Configure(base::log::Level::kError, base::log::Format::kJson);
+  ForSeeds(3000, [](uint64_t seed) { Simulation(seed).Run(); });
+}
+
+TEST(SmtpSimTest, TheSameSeedGivesTheSameBooks) {
+  const auto run = [] {
+    SmtpWorld world(conf::Protocol::kSmtp, 42);
+    world.net.options.cut = SimNet::Cut::kRandom;
+    world.Hello();
+    const std::string reply = world.Deliver();
+    return reply + std::to_string(world.loop.num_steps());
+  };
+  EXPECT_EQ(run(), run());
+}
+
+}  // namespace
+}  // namespace postern::test
