@@ -128,7 +128,7 @@ std::string CatalogAsMarkdown() {
       "One JSON line for each session and each SMTP transaction, where `log.sessions` says. Keys: "
       "`time event session\ntransaction listener protocol client user tls_version tls_cipher "
       "tls_group backend why phases_ms bytes_in bytes_out\ncommands result phase side`; "
-      "transactions add `from to size reply queue_id`. A key without a value is left out.\n";
+      "transactions add `from to size reply queue_id`.\n";
   return text;
 }
 

@@ -3,8 +3,11 @@
 #include "metrics/session_log.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -26,7 +29,6 @@ class LineWriter {
   }
 
   void Text(std::string_view key, std::string_view value) {
-    if (value.empty()) return;
     Key(key);
     base::AppendJsonString(out_, value);
   }
@@ -63,7 +65,6 @@ class LineWriter {
     Text("result", base::Name(cause.result));
     Text("phase", base::Name(cause.phase));
     Text("side", base::Name(cause.side));
-    Text("why", cause.why);
   }
   void End() {
     if (is_json()) out_ += '}';
@@ -102,6 +103,7 @@ struct SessionLog::Impl {
   int fd = -1;
   bool is_owned = false;
   std::string target = "off";
+  uint64_t num_dropped = 0;  // lines
   std::atomic<base::log::Format> format{base::log::Format::kJson};
   std::atomic<bool> is_off{true};
 };
@@ -134,6 +136,11 @@ std::string SessionLog::Reopen() {
   return Open(impl_->target, impl_->format.load(std::memory_order_relaxed));
 }
 
+uint64_t SessionLog::num_dropped() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->num_dropped;
+}
+
 bool SessionLog::is_off() const {
   return impl_->is_off.load(std::memory_order_relaxed);
 }
@@ -158,6 +165,7 @@ void SessionLogWriter::OnSession(const SessionAccount& account) {
   line.Text("tls_cipher", account.tls_cipher);
   line.Text("tls_group", account.tls_group);
   line.Text("backend", account.backend);
+  line.Text("why", account.cause.why);
   line.Phases(account.phases_ms);
   line.Number("bytes_in", account.bytes_in);
   line.Number("bytes_out", account.bytes_out);
@@ -179,6 +187,7 @@ void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
   line.Text("client", account.client.ToString());
   line.Text("user", account.user);
   line.Text("backend", account.backend);
+  line.Text("why", account.cause.why);
   // The null reverse-path is a value of its own.
   line.Text("from", account.from.empty() ? std::string_view("<>") : account.from);
   line.List("to", account.to);
@@ -196,11 +205,20 @@ void SessionLogWriter::Flush() {
   const std::lock_guard lock(log_.impl_->mutex);
   std::string_view rest = pending_;
   while (log_.impl_->fd >= 0 && !rest.empty()) {
-    const ssize_t n = write(log_.impl_->fd, rest.data(), rest.size());
+    // Whole lines, at most what a pipe that is ready takes without blocking.
+    size_t size = std::min<size_t>(rest.size(), PIPE_BUF);
+    if (size < rest.size())
+      if (const size_t end = rest.rfind('\n', size - 1); end != std::string_view::npos)
+        size = end + 1;
+    pollfd ready{log_.impl_->fd, POLLOUT, 0};
+    if (poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) break;
+    const ssize_t n = write(log_.impl_->fd, rest.data(), size);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;  // a full pipe or disk loses lines, never the session
+    if (n <= 0) break;
     rest.remove_prefix(static_cast<size_t>(n));
   }
+  // A full pipe or disk loses lines, never the session.
+  log_.impl_->num_dropped += static_cast<uint64_t>(std::count(rest.begin(), rest.end(), '\n'));
   std::string().swap(pending_);
 }
 

@@ -10,6 +10,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -27,6 +28,8 @@ class SessionLog {
   // SIGUSR1: opens the path anew (log rotation); the old file stays if that fails.
   [[nodiscard]] std::string Reopen();
   [[nodiscard]] bool is_off() const;
+  // Lines lost since the start: the reader of a pipe was too slow, or the disk is full.
+  [[nodiscard]] uint64_t num_dropped() const;
 
  private:
   friend class SessionLogWriter;

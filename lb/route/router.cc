@@ -90,6 +90,7 @@ std::string Router::Impl::WhyNot(const conf::Rule& rule, const Facts& facts) {
     return "recipient differs";
   if (rule.percent) {
     const std::string_view key = facts.user_key.empty() ? facts.recipient_key : facts.user_key;
+    if (key.empty()) return "nobody is known yet";
     if (!IsWithinPercent(*rule.percent, rule.salt, key)) return "outside the percentage";
   }
   return "";

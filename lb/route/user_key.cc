@@ -44,8 +44,7 @@ struct UserKey::Impl {
 
 std::string UserKey::Impl::Rewritten(std::string_view name) const {
   std::string result(name);
-  for (const Rewrite& rewrite : rewrites)
-    if (RE2::Replace(&result, *rewrite.match, rewrite.to)) break;
+  for (const Rewrite& rewrite : rewrites) RE2::Replace(&result, *rewrite.match, rewrite.to);
   return result;
 }
 
@@ -63,7 +62,8 @@ std::string UserKey::Key(std::string_view name) const {
   if (users.lowercase) key = base::ToLower(key);
   if (!users.default_domain.empty() && key.find('@') == std::string::npos && !key.empty())
     key += "@" + users.default_domain;
-  if (!users.strip_extension.empty()) {
+  const bool is_quoted = key.starts_with('"');  // its characters are all its own
+  if (!users.strip_extension.empty() && !is_quoted) {
     const size_t at = key.rfind('@');
     const size_t mark = key.find(users.strip_extension);
     // A name that begins with the mark has no user part to keep.

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "metrics/session_log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -45,11 +47,12 @@ TEST_F(SessionLogTest, OneLineASessionWithPeersTextEscaped) {
   writer.OnSession(MakeAccount());
   writer.Flush();
   EXPECT_EQ(Read(path_),
-            "{\"time\":\"1970-01-01T00:00:00.000Z\",\"event\":\"session\",\"session\":"
-            "\"0000000000000abc\",\"listener\":\"imaps\",\"protocol\":\"imap\",\"client\":"
-            "\"192.0.2.1:4000\",\"user\":\"al\\\"ice\\u000d\\u000a\",\"phases_ms\":{\"login\":12."
-            "500},\"bytes_in\":0,\"bytes_out\":0,\"commands\":0,\"result\":\"client_quit\","
-            "\"phase\":\"relay\",\"side\":\"front\"}\n");
+            R"({"time":"1970-01-01T00:00:00.000Z","event":"session","session":"0000000000000abc",)"
+            R"("listener":"imaps","protocol":"imap","client":"192.0.2.1:4000",)"
+            R"("user":"al\"ice\u000d\u000a","tls_version":"","tls_cipher":"","tls_group":"",)"
+            R"("backend":"","why":"","phases_ms":{"login":12.500},"bytes_in":0,"bytes_out":0,)"
+            R"("commands":0,"result":"client_quit","phase":"relay","side":"front"})"
+            "\n");
 }
 
 TEST_F(SessionLogTest, OneLineATransaction) {
@@ -89,6 +92,21 @@ TEST_F(SessionLogTest, AnUnwritablePathIsAnErrorAndKeepsTheOld) {
   writer.OnSession(MakeAccount());
   writer.Flush();
   EXPECT_FALSE(Read(path_).empty());
+}
+
+TEST_F(SessionLogTest, AFullPipeLosesLinesAndNeverBlocks) {
+  ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
+  const int reader = open(path_.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
+  SessionLogWriter writer(log_);
+  for (int i = 0; i < 2000; ++i) {
+    writer.OnSession(MakeAccount());
+    writer.Flush();
+  }
+  EXPECT_GT(log_.num_dropped(), 0U);
+  EXPECT_LT(log_.num_dropped(), 2000U);
+  close(reader);
 }
 
 TEST_F(SessionLogTest, OffWritesNothing) {

@@ -154,6 +154,8 @@ TEST_F(RouterTest, PercentIsMonotone) {
     if (Decide(facts).kind == Decision::Kind::kPool) in.push_back(user);
   }
   EXPECT_NEAR(static_cast<double>(in.size()), 200, 60);
+  facts.user_key = "";
+  EXPECT_EQ(Decide(facts).kind, Decision::Kind::kUnknown) << "nobody is in no percentage";
   config_.routes[0].rules[0].percent = 20;
   for (const std::string& user : in) {
     facts.user_key = user;
@@ -196,6 +198,16 @@ TEST(UserKeyTest, RewritesFirst) {
   const UserKey key(users);
   EXPECT_EQ(key.Key("EXAMPLE\\Bob"), "bob@example.com");
   EXPECT_EQ(key.ForBackend("EXAMPLE\\Bob"), "Bob@example.com");
+}
+
+TEST(UserKeyTest, RewritesApplyInTurn) {
+  conf::Users users;
+  users.rewrite = {{"^a-", ""}, {"@old$", "@new.example"}};
+  EXPECT_EQ(UserKey(users).Key("a-bob@old"), "bob@new.example");
+}
+
+TEST(UserKeyTest, AQuotedLocalPartHasNoExtension) {
+  EXPECT_EQ(UserKey(conf::Users()).Key("\"a+b c\"@x"), "\"a+b c\"@x");
 }
 
 TEST(UserKeyTest, ExtensionsCanBeOff) {
