@@ -4,8 +4,10 @@
 // the same dialogue that sessions have (proto/*_back, without a login), until that has worked. Both
 // go into EndpointState::facts. Does not: judge health or weigh; that grows beside it (README.md).
 // Limits:   one probe an endpoint at a time, kProbeTimeout each, backoff kFirstRetry to
-// kLongestRetry. Owner:    the process.   Thread: the health loop's. Tests:
-// test/health/learner_test.cc SPDX-License-Identifier: Apache-2.0
+// kLongestRetry.
+// Owner:    the process.   Thread: the health loop's. Tests:
+// test/health/learner_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <functional>

@@ -2,7 +2,8 @@
 // goodbye.
 //
 // Drives the same machines as live sessions (proto/*_back), so that what is learned here is what
-// sessions meet. Owner:    learner.   Thread: the health loop's. Tests: test/health/learner_test.cc
+// sessions meet.
+// Owner:    learner.   Thread: the health loop's. Tests: test/health/learner_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -2,7 +2,9 @@
 // to add.
 //
 // A Block is a table of chunks that are made when first written to, so that it can grow while it is
-// read. Thread:   Add: the owner's; Load: any. SPDX-License-Identifier: Apache-2.0
+// read.
+// Thread:   Add: the owner's; Load: any.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

@@ -5,8 +5,11 @@
 // that thread alone (relaxed load and store, no read-modify-write) and summed by the scrape. Label
 // sets are resolved to slots when a snapshot is built (ListenerSlots, EndpointSlots, RuleSlots from
 // the Registry), so that the hot path looks nothing up. Slots of the same labels are the same after
-// a reload: counters never restart. Thread:   its owner's; Registry and Collect may be used from
-// any thread. Tests:    test/metrics/recorder_test.cc SPDX-License-Identifier: Apache-2.0
+// a reload: counters never restart.
+// Thread:   its owner's; Registry and Collect may be used from
+// any thread.
+// Tests:    test/metrics/recorder_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // registry: the inside of Registry: series by their labels, the slots they own, the values that are
-// set. SPDX-License-Identifier: Apache-2.0
+// set.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>

@@ -5,8 +5,10 @@
 // tls_group backend why phases_ms bytes_in bytes_out commands result phase side; transactions add
 // from to size reply queue_id. Lines are collected per thread and written whole with one write(2),
 // at the latest at the end of a loop iteration (Flush). Nothing blocks: a pipe that is full drops
-// lines, counted. Thread:   SessionLogWriter is one per thread; the SessionLog (the file) is
-// shared, Reopen by the control thread. Tests:    test/metrics/session_log_test.cc
+// lines, counted.
+// Thread:   SessionLogWriter is one per thread; the SessionLog (the file) is
+// shared, Reopen by the control thread.
+// Tests:    test/metrics/session_log_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -3,7 +3,8 @@
 // EndpointTable is part of a snapshot: immutable. EndpointState is keyed by backend name and
 // protocol and survives reloads (EndpointBook), so that a reload resets neither health nor load.
 // Its fields are rarely written atomics (health thread, passive failures) and one cache line of
-// counters per worker. Thread:   EndpointTable any; EndpointState: each atomic names its writer.
+// counters per worker.
+// Thread:   EndpointTable any; EndpointState: each atomic names its writer.
 // Tests:    test/balance/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -5,7 +5,9 @@
 // cooling down the one that failed longest ago; draining, in maintenance or down: never. Endpoints
 // already tried by this piece of work are left out. least_load: power of two choices on (active +
 // 1) / weight. round_robin: smooth weighted. hash: weighted rendezvous
-// on the key. first: the configured order. Tests:    test/balance/picker_test.cc SPDX-License-Identifier: Apache-2.0
+// on the key. first: the configured order.
+// Tests:    test/balance/picker_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,8 @@
 // log::Info("reload", {{"generation", "3"}}) gives, as JSON or logfmt, time, level, event and the
 // fields, every value escaped. One write(2) a line to stderr (or the file given), so that lines of
 // several threads never mix. Thread-safe. Sessions have their own log (metrics/session_log). Tests:
-// test/base/log_test.cc SPDX-License-Identifier: Apache-2.0
+// test/base/log_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

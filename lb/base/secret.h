@@ -2,7 +2,8 @@
 //
 // The bytes live on the heap in one block (mlock'ed and MADV_DONTDUMP where the system lets us),
 // are wiped on destruction and assignment, and cannot be streamed or compared by accident: Reveal()
-// is the one door, easy to grep for. Tests:    test/base/secret_test.cc SPDX-License-Identifier:
+// is the one door, easy to grep for.
+// Tests:    test/base/secret_test.cc SPDX-License-Identifier:
 // Apache-2.0
 #pragma once
 

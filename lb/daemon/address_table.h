@@ -3,7 +3,9 @@
 // Striped by address: one mutex and one map a stripe, held for a lookup, at accept and at the end
 // of a session or of a login only. Memory is bounded: an address without sessions is forgotten when
 // its failures are older than the window, and a stripe holds at most kMaxPerStripe addresses (the
-// oldest failures go first). Thread:   any. Tests:    test/daemon/address_table_test.cc
+// oldest failures go first).
+// Thread:   any.
+// Tests:    test/daemon/address_table_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -3,7 +3,9 @@
 //
 // Pure: a request in, a response out. Reads are open on loopback and on the Unix socket; /metrics,
 // /livez and /readyz everywhere; the rest off loopback, and every change, needs the bearer token,
-// or the Unix socket. Thread:   control. Tests:    test/daemon/admin_test.cc
+// or the Unix socket.
+// Thread:   control.
+// Tests:    test/daemon/admin_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

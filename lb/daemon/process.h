@@ -1,7 +1,8 @@
 // process: the running postern: control thread, workers, the health thread, the snapshot in force.
 //
 // Run() is the control thread: signals (HUP reload, TERM drain, INT stop, USR1 reopen logs), admin
-// HTTP, reloads. Owner:    main.   Thread: control, except where a method says otherwise. Tests:
+// HTTP, reloads.
+// Owner:    main.   Thread: control, except where a method says otherwise. Tests:
 // test/integration/ SPDX-License-Identifier: Apache-2.0
 #pragma once
 

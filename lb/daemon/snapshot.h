@@ -2,9 +2,12 @@
 // contexts.
 //
 // Built aside, whole or not at all; then published to every worker as one pointer. Endpoint state,
-// ticket keys and metric slots are not in it: they survive reloads. Owner:    the process (control
-// thread); workers hold their own WorkerParts. Thread:   built on the control thread; const
-// afterwards. WorkerParts is used by its worker alone. Tests:    test/daemon/snapshot_test.cc
+// ticket keys and metric slots are not in it: they survive reloads.
+// Owner:    the process (control
+// thread); workers hold their own WorkerParts.
+// Thread:   built on the control thread; const
+// afterwards. WorkerParts is used by its worker alone.
+// Tests:    test/daemon/snapshot_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -2,7 +2,8 @@
 //
 // A session lives and dies on the worker that accepted it. What workers share is const (the
 // snapshot), or one of the exceptions that design names: AddressTable and the byte budgets of
-// Shared. Owner:    the process.   Thread: public methods: control thread; the rest: its own.
+// Shared.
+// Owner:    the process.   Thread: public methods: control thread; the rest: its own.
 // Tests:    test/integration/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

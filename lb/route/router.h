@@ -4,7 +4,8 @@
 // Pure: facts in, decision out. Built once per snapshot (patterns compiled, names resolved to
 // indices of the configuration); const and shared by all threads. A rule that needs a directory,
 // when there is no such lookup in this build, decides kTempFail: it never falls through to a later
-// pool (a client would see an empty mailbox). Tests:    test/route/ SPDX-License-Identifier:
+// pool (a client would see an empty mailbox).
+// Tests:    test/route/ SPDX-License-Identifier:
 // Apache-2.0
 #pragma once
 

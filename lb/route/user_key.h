@@ -2,7 +2,9 @@
 // domain, extension.
 //
 // Pure, const, shared by all threads (design section 5, `users`, in that order, for recipients
-// too). Tests:    test/route/user_key_test.cc SPDX-License-Identifier: Apache-2.0
+// too).
+// Tests:    test/route/user_key_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <memory>

@@ -1,5 +1,6 @@
 // rule_case: one row of a table of rules: a change of the good configuration and what is said of
-// it. SPDX-License-Identifier: Apache-2.0
+// it.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <ostream>

@@ -2,7 +2,8 @@
 //
 // Input: two bytes of settings, then the backend's bytes. The machine gets them whole and byte by
 // byte: what it sends and concludes must be the same, no line break of a credential may get through,
-// nothing in clear where TLS is wanted, and its end an end. SPDX-License-Identifier: Apache-2.0
+// nothing in clear where TLS is wanted, and its end an end.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
