@@ -5,7 +5,8 @@
 // announces what every eligible endpoint has and Postern itself can parse or relay; an endpoint of
 // which nothing is known counts as one that has the protocol's usual set. Does not: know what
 // Postern adds by its state (STARTTLS, STLS, AUTH, LOGINDISABLED, USER, SASL). Tests:
-// test/proto/capability_test.cc SPDX-License-Identifier: Apache-2.0
+// test/proto/capability_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -4,9 +4,11 @@
 // lines and literals end, whether a line is the answer to the last command, and BYE. A literal's
 // bytes are skipped unread on both sides. Inside COMPRESS nothing is known any more, and nothing is
 // ever safe. UNAUTHENTICATE (RFC 8437) is forbidden: it would put a client back before the login at
-// a backend that believes what Postern's address says there. Rules:    RFC 9051 2.2, 4.3; RFC 7888;
-// RFC 2177 (IDLE is a safe point until DONE); RFC 4978. Limits:   a few dozen bytes; tags are known
-// by a hash. Tests:    test/proto/imap_flow_test.cc SPDX-License-Identifier: Apache-2.0
+// a backend that believes what Postern's address says there.
+// Rules:    RFC 9051 2.2, 4.3; RFC 7888; RFC 2177 (IDLE is a safe point until DONE); RFC 4978.
+// Limits:   a few dozen bytes; tags are known by a hash.
+// Tests:    test/proto/imap_flow_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

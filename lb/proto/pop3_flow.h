@@ -3,8 +3,11 @@
 // Safe is where no command is running and nothing was marked for deletion: DELE counts at QUIT
 // alone, so a session that was ended in between would lose it. Of the backend's side only the first
 // byte of an answer and its end are looked at. A client that pipelines is not followed: never safe
-// again. Rules:    RFC 1939 3 and 5 (multi-line answers, dot stuffing), RFC 2449 5. Limits:   a few
-// dozen bytes. Tests:    test/proto/pop3_flow_test.cc SPDX-License-Identifier: Apache-2.0
+// again.
+// Rules:    RFC 1939 3 and 5 (multi-line answers, dot stuffing), RFC 2449 5.
+// Limits:   a few dozen bytes.
+// Tests:    test/proto/pop3_flow_test.cc
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

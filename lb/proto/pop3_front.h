@@ -1,7 +1,8 @@
 // pop3_front: POP3's server role towards a client, from the greeting to the login.
 //
 // Does not: know backends, routes or passwords' truth; after HandOver it is gone. Offers no APOP:
-// its digest needs the clear password here. Rules:    RFC 1939 4 (AUTHORIZATION), RFC 2449 (CAPA,
+// its digest needs the clear password here.
+// Rules:    RFC 1939 4 (AUTHORIZATION), RFC 2449 (CAPA,
 // at any point), RFC 2595 4 (STLS), RFC 5034
 //           (AUTH, initial responses), RFC 3206 (codes). Bytes behind STLS in the same read:
 //           refused, and the session ends. The USER given in clear is forgotten inside TLS.

@@ -2,8 +2,10 @@
 // implicit TLS.
 //
 // Does not: speak. A connection that has no proper PROXY header, or fails the handshake, is closed
-// unserved. Limits:   the tls timeout covers both; the login deadline of the session counts from
-// accept too. Owner:    the host's list.   Thread: the worker's. Tests: test/session/intake_test.cc
+// unserved.
+// Limits:   the tls timeout covers both; the login deadline of the session counts from
+// accept too.
+// Owner:    the host's list.   Thread: the worker's. Tests: test/session/intake_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

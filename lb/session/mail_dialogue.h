@@ -2,7 +2,8 @@
 // the route, and one backend after the other until one has taken the login.
 //
 // Drives a FrontMachine and, while a login is under way, a BackMachine; knows no protocol. Freed as
-// a whole at hand-over. Rules:    a fault of a backend before the login is answered leads to the
+// a whole at hand-over.
+// Rules:    a fault of a backend before the login is answered leads to the
 // next endpoint, as far as
 //           the home's storage allows; a refusal of the login is final. Every refusal, of a
 //           backend's, a route's or our own, comes at max(its answer, password received +

@@ -2,7 +2,8 @@
 //
 // Drives protocol machines and knows no protocol. After the login the dialogue and its machines are
 // freed and bytes are relayed: a chunk costs one read and one write, no allocation; a slow peer
-// pauses the other; a follower (proto/flow) knows where a goodbye may be said. Limits:   the
+// pauses the other; a follower (proto/flow) knows where a goodbye may be said.
+// Limits:   the
 // listener's timeouts and limits; one timer, armed for the next deadline and not touched
 //           by bytes that pass. The session itself holds at most 512 bytes.
 // Owner:    the host's list.   Thread: the worker's.

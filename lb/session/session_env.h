@@ -3,7 +3,9 @@
 //
 // One SessionEnv per worker; `parts` is replaced by a reload. A session keeps its listener's
 // ListenerSettings (small) and asks the env for the parts when it needs them; it never keeps them
-// across an idle time. Thread:   its worker's. SPDX-License-Identifier: Apache-2.0
+// across an idle time.
+// Thread:   its worker's.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
