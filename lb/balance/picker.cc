@@ -79,16 +79,18 @@ const Endpoint* Picker::Pick(const Home& home, std::string_view key,
     }
     case conf::Balance::kRoundRobin: {
       // Smooth weighted: everybody gains its weight, the richest takes the turn and pays for all.
+      // An endpoint may be in several homes: it has a value in each.
+      std::unordered_map<const EndpointState*, double>& values = current_[home.name];
       double total = 0;
       for (const Endpoint* endpoint : home.members) {
         if (!is_candidate(*endpoint)) continue;
         const double weight = WeightOf(*endpoint);
         total += weight;
-        double& current = current_[endpoint->state.get()];
+        double& current = values[endpoint->state.get()];
         current += weight;
-        if (best == nullptr || current > current_[best->state.get()]) best = endpoint;
+        if (best == nullptr || current > values[best->state.get()]) best = endpoint;
       }
-      if (best != nullptr) current_[best->state.get()] -= total;
+      if (best != nullptr) values[best->state.get()] -= total;
       break;
     }
     case conf::Balance::kHash:

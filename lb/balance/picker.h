@@ -14,6 +14,7 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -48,8 +49,8 @@ class Picker {
   int worker_;
   base::Rng& rng_;
   std::deque<std::pair<base::MonoTime, std::shared_ptr<EndpointState>>> failures_;
-  // round robin: running values by pool name and member state.
-  std::unordered_map<const EndpointState*, double> current_;
+  // round robin: running values by pool name and member; both outlive a reload, so that it goes on.
+  std::unordered_map<std::string, std::unordered_map<const EndpointState*, double>> current_;
 };
 
 }  // namespace postern::balance

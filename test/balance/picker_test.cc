@@ -55,6 +55,30 @@ TEST_F(PickerTest, RoundRobinIsSmoothAndWeighted) {
   EXPECT_EQ(order, "b0b0b1b0b2b0b0");
 }
 
+TEST_F(PickerTest, RoundRobinOfOnePoolIsNotMovedByAnother) {
+  Make({100, 100, 100}, conf::Balance::kRoundRobin);
+  config_.pools[0].backends = {"b0", "b1"};
+  conf::Pool other = config_.pools[0];
+  other.name = "q";
+  other.backends = {"b0", "b2"};
+  config_.pools.push_back(other);
+  table_ = std::make_unique<EndpointTable>(config_, book_);
+  std::string of_p, of_q;
+  for (int i = 0; i < 4; ++i) {
+    of_p += Pick();
+    of_q += picker_.Pick(*table_->PoolHome(1, conf::Protocol::kImap), "", {}, now_)->backend->name;
+  }
+  EXPECT_EQ(of_p, "b0b1b0b1");
+  EXPECT_EQ(of_q, "b0b2b0b2");
+}
+
+TEST_F(PickerTest, RoundRobinGoesOnAfterAReload) {
+  Make({100, 100}, conf::Balance::kRoundRobin);
+  EXPECT_EQ(Pick(), "b0");
+  table_ = std::make_unique<EndpointTable>(config_, book_);
+  EXPECT_EQ(Pick(), "b1");
+}
+
 TEST_F(PickerTest, LeastLoadGoesWhereLessIsOpenForTheWeight) {
   Make({100, 100}, conf::Balance::kLeastLoad);
   picker_.Started(state(0));
