@@ -1,0 +1,109 @@
+// ewma: a mean that forgets by time, with a guard against outliers.
+//
+// A sample loses half its say every half_life, whatever the spacing. A single sample far from the
+// mean is left out; three in a row on the same side are the new truth and replace the mean at once,
+// so that a step is seen at its third sample and not after many half-lives.
+// Owner:    weigher.   Thread: the health loop's; pure, time is passed in.
+// Limits:   values in [0, 3600] seconds; anything else is ignored.
+// Tests:    test/health/ewma_test.cc
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+
+#include "lb/base/clock.h"
+
+namespace postern::health {
+
+class Ewma {
+ public:
+  static constexpr double kMaxSeconds = 3600;
+  static constexpr double kQuietSeconds = 0.005;  // differences below this are never outliers
+
+  // A mean of `count` measurements that ended at `at`. True: it counts now; false: ignored or held.
+  bool Add(double seconds, uint32_t count, base::MonoTime at, base::Duration half_life) {
+    if (!std::isfinite(seconds) || seconds < 0 || seconds > kMaxSeconds || count == 0) return false;
+    // A mean of many says more than one sample, but a level moves between batches too: so a batch
+    // never outweighs ten samples, and a rush does not hold the mean fast.
+    const double weight = 10.0 * count / (count + 9.0);
+    Age(at, half_life);
+    // What is left of the old mean says nothing any more.
+    if (weight_ < kForgotten) {
+      *this = Ewma();
+      last_ = at;
+      Accept(seconds, weight);
+      deviation_ = seconds * weight * 0.25;
+      return true;
+    }
+    // A batch of ten is no single sample: it needs one witness, not two.
+    const uint32_t strength = count >= 10 ? 2 : 1;
+    const int side = SideOf(seconds);
+    if (side == 0) {
+      row_ -= std::min(row_, strength);
+      if (row_ == 0) held_sum_ = held_weight_ = 0;
+      Accept(seconds, weight);
+      return true;
+    }
+    if (side != side_) row_ = 0, held_sum_ = held_weight_ = 0;
+    side_ = side;
+    row_ += strength;
+    held_sum_ += seconds * weight;
+    held_weight_ += weight;
+    if (row_ < 3) return false;
+    sum_ = held_sum_;
+    weight_ = held_weight_;
+    deviation_ = sum_ * 0.25;
+    row_ = 0;
+    held_sum_ = held_weight_ = 0;
+    return true;
+  }
+
+  // Seconds; nullopt: no sample yet.
+  [[nodiscard]] std::optional<double> value() const {
+    if (weight_ <= 0) return std::nullopt;
+    return sum_ / weight_;
+  }
+  // When the last sample ended, accepted or held.
+  [[nodiscard]] base::MonoTime last() const { return last_; }
+
+ private:
+  static constexpr double kForgotten = 0.02;
+  static constexpr double kRatio = 3;       // a third or three times the mean is far
+  static constexpr double kDeviations = 4;  // further where samples scatter anyway
+
+  void Age(base::MonoTime at, base::Duration half_life) {
+    if (at <= last_) return;  // the same instant, or late news: no time passes
+    const double ages =
+        half_life.count() > 0 ? base::Seconds(at - last_) / base::Seconds(half_life) : 1e9;
+    const double keep = std::exp2(-ages);
+    sum_ *= keep;
+    weight_ *= keep;
+    deviation_ *= keep;
+    last_ = at;
+  }
+  void Accept(double seconds, double weight) {
+    if (weight_ > 0) deviation_ += std::abs(seconds - sum_ / weight_) * weight;
+    sum_ += seconds * weight;
+    weight_ += weight;
+  }
+  // Beyond the bound above (1), below (-1), or within (0).
+  [[nodiscard]] int SideOf(double seconds) const {
+    const double mean = sum_ / weight_;
+    if (std::abs(seconds - mean) < kQuietSeconds) return 0;
+    const double ratio = std::max(kRatio, mean > 0 ? 1 + kDeviations * deviation_ / sum_ : kRatio);
+    if (seconds > mean * ratio) return 1;
+    if (seconds < mean / ratio) return -1;
+    return 0;
+  }
+
+  double sum_ = 0, weight_ = 0, deviation_ = 0;  // all decayed to last_
+  double held_sum_ = 0, held_weight_ = 0;        // of the present row beyond the bound
+  uint32_t row_ = 0;
+  int side_ = 0;
+  base::MonoTime last_{};
+};
+
+}  // namespace postern::health
