@@ -35,7 +35,7 @@ class Ewma {
       *this = Ewma();
       last_ = at;
       Accept(seconds, weight);
-      deviation_ = seconds * weight * 0.25;
+      deviation_ = sum_ * kGuess;
       return true;
     }
     // A batch of ten is no single sample: it needs one witness, not two.
@@ -55,7 +55,8 @@ class Ewma {
     if (row_ < 3) return false;
     sum_ = held_sum_;
     weight_ = held_weight_;
-    deviation_ = sum_ * 0.25;
+    squares_ = held_weight_ * held_weight_ / 2;  // two or three samples
+    deviation_ = sum_ * kGuess;
     row_ = 0;
     held_sum_ = held_weight_ = 0;
     return true;
@@ -66,11 +67,21 @@ class Ewma {
     if (weight_ <= 0) return std::nullopt;
     return sum_ / weight_;
   }
+  // How far off the mean may well be, by the scatter of its samples (one standard error, squared).
+  [[nodiscard]] double variance() const {
+    if (weight_ <= 0) return 0;
+    const double scatter = kToSigma * deviation_ / weight_;
+    return scatter * scatter * squares_ / (weight_ * weight_);
+  }
+  // Samples beyond the bound are held back: more of them soon would tell.
+  [[nodiscard]] bool is_in_doubt() const { return row_ > 0; }
   // When the last sample ended, accepted or held.
   [[nodiscard]] base::MonoTime last() const { return last_; }
 
  private:
   static constexpr double kForgotten = 0.02;
+  static constexpr double kGuess = 0.25;    // scatter of a mean whose samples are not known yet
+  static constexpr double kToSigma = 1.25;  // from mean absolute deviation
   static constexpr double kRatio = 3;       // a third or three times the mean is far
   static constexpr double kDeviations = 4;  // further where samples scatter anyway
 
@@ -81,6 +92,7 @@ class Ewma {
     const double keep = std::exp2(-ages);
     sum_ *= keep;
     weight_ *= keep;
+    squares_ *= keep * keep;
     deviation_ *= keep;
     last_ = at;
   }
@@ -88,6 +100,7 @@ class Ewma {
     if (weight_ > 0) deviation_ += std::abs(seconds - sum_ / weight_) * weight;
     sum_ += seconds * weight;
     weight_ += weight;
+    squares_ += weight * weight;
   }
   // Beyond the bound above (1), below (-1), or within (0).
   [[nodiscard]] int SideOf(double seconds) const {
@@ -99,8 +112,8 @@ class Ewma {
     return 0;
   }
 
-  double sum_ = 0, weight_ = 0, deviation_ = 0;  // all decayed to last_
-  double held_sum_ = 0, held_weight_ = 0;        // of the present row beyond the bound
+  double sum_ = 0, weight_ = 0, squares_ = 0, deviation_ = 0;  // all decayed to last_
+  double held_sum_ = 0, held_weight_ = 0;  // of the present row beyond the bound
   uint32_t row_ = 0;
   int side_ = 0;
   base::MonoTime last_{};

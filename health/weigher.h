@@ -62,10 +62,26 @@ class GreetingPause {
  public:
   // Seconds that count; nullopt: held back.
   [[nodiscard]] std::optional<double> Pass(double seconds);
+  [[nodiscard]] bool is_in_doubt() const { return count_ > 0 && count_ < late_.size(); }
 
  private:
   std::array<double, 3> late_{};
   uint32_t count_ = 0;
+};
+
+// A factor on its way. It falls at once and rises no faster than doubling each half_life, so that
+// a member that looks well because it was spared is not flooded again; it goes on in its direction
+// freely, but turns round only for a move beyond `band` (a part of itself), so that noise moves
+// nothing. Who turned often lately must wait longer.
+class Smoothed {
+ public:
+  void Follow(double target, double band, double half_lives);
+  [[nodiscard]] double value() const { return value_; }
+
+ private:
+  double value_ = 1;
+  double turns_ = 0;  // decayed count
+  bool is_falling_ = false;
 };
 
 // What a member has learned; survives reloads by value.
@@ -73,8 +89,8 @@ struct MemberMemory {
   std::array<Ewma, base::kNumPhases> phases;
   GreetingPause pause;
   Forecast latency_forecast{std::chrono::seconds(20)};
-  double latency = 1;  // smoothed factors
-  double queue = 1;
+  Smoothed latency;
+  Smoothed queue;
   bool is_above_hard = false;
   bool is_serving = true;
   std::optional<base::MonoTime> ramp_since;
@@ -105,6 +121,9 @@ class PoolWeigher {
   void Tick(base::MonoTime now);
   [[nodiscard]] const Verdict& verdict(MemberId id) const { return members_[id].verdict; }
 
+  // A sample far from what was known waits for witnesses: checks at the fast interval tell sooner.
+  [[nodiscard]] bool IsInDoubt(MemberId id) const;
+
   // Seconds from connect to the first useful work, and when it will be so late that the factor is
   // min_factor at the present trend. For people and alerts.
   [[nodiscard]] std::optional<double> latency_seconds(MemberId id) const;
@@ -123,13 +142,18 @@ class PoolWeigher {
     double soft = 0, hard = 0;
     double agent = 1;
     bool is_degraded = false;
-    std::optional<double> total;  // seconds, of the present tick
+    bool has_latency = false;                   // some phase was measured lately
+    double total = 0;                           // seconds, of the present tick
+    double error = 0;                           // seconds that may be chance
+    base::Phase worst = base::Phase::kConnect;  // the phase with the largest excess
+    double worst_seconds = 0;
     Verdict verdict;
   };
-  void WeighLatency(base::MonoTime now, double elapsed);
-  void WeighQueue(Member& member, double elapsed) const;
+  void LearnPool(base::MonoTime now);
+  void SumPhases(Member& member, base::MonoTime now) const;
+  void WeighLatency(Member& member, double half_lives) const;
+  void WeighQueue(Member& member, double half_lives) const;
   void Conclude(Member& member, base::MonoTime now) const;
-  [[nodiscard]] double Smooth(double current, double target, double elapsed) const;
   [[nodiscard]] std::string Reason(const Member& member) const;
 
   conf::Weights weights_;
@@ -141,6 +165,7 @@ class PoolWeigher {
   std::optional<base::MonoTime> last_tick_;
   double reference_ = 0;                                             // seconds, of the present tick
   std::array<std::optional<double>, base::kNumPhases> pool_phases_;  // lower quartiles
+  std::vector<double> scratch_;
 };
 
 }  // namespace postern::health
