@@ -63,11 +63,13 @@ void Intake::OnStream(io::Stream& from, io::Stream::Event event) {
 void Intake::ReadProxyHeader() {
   const proto::ProxyParse parse = proto::ParseProxyHeader(stream->Input());
   switch (parse.status) {
-    case proto::ProxyParse::Status::kNeedMore: return;
+    case proto::ProxyParse::Status::kNeedMore:
+      return;
     case proto::ProxyParse::Status::kInvalid:
       Fail(metrics::RejectReason::kProxyHeader, "invalid PROXY header");
       return;
-    case proto::ProxyParse::Status::kDone: break;
+    case proto::ProxyParse::Status::kDone:
+      break;
   }
   stream->Consume(parse.size_bytes);
   // LOCAL or UNKNOWN is the hop speaking for itself: the addresses of the socket hold.
