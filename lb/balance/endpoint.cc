@@ -10,6 +10,14 @@
 namespace postern::balance {
 namespace {
 
+constexpr base::Duration kLeastPatience = std::chrono::seconds(1);
+constexpr int kPatienceFactor = 10;
+
+// One writer: no read-modify-write is needed.
+void Add(std::atomic<uint64_t>& counter, uint64_t count) {
+  counter.store(counter.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
+}
+
 bool IsMailbox(conf::Protocol protocol) {
   switch (protocol) {
     case conf::Protocol::kImap:
@@ -35,6 +43,49 @@ uint64_t EndpointState::ActiveSum() const {
   return sum;
 }
 
+void EndpointState::CountAttempt(int worker) {
+  Add(load[static_cast<size_t>(worker)].attempts, 1);
+}
+
+void EndpointState::CountFailure(int worker) {
+  Add(load[static_cast<size_t>(worker)].failures, 1);
+}
+
+void EndpointState::CountPhase(int worker, base::Phase phase, base::Duration took) {
+  const size_t index = TimedIndex(phase);
+  if (index == kTimedPhases.size()) return;
+  Load::PhaseSum& sum = load[static_cast<size_t>(worker)].phases[index];
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  Add(sum.count, 1);
+  Add(sum.total_us, static_cast<uint64_t>(std::max<int64_t>(micros, 0)));
+}
+
+LiveSums EndpointState::Sums() const {
+  LiveSums sums;
+  for (const Load& its : load) {
+    sums.attempts += its.attempts.load(std::memory_order_relaxed);
+    sums.failures += its.failures.load(std::memory_order_relaxed);
+    for (size_t i = 0; i < its.phases.size(); ++i) {
+      sums.phases[i].count += its.phases[i].count.load(std::memory_order_relaxed);
+      sums.phases[i].total_us += its.phases[i].total_us.load(std::memory_order_relaxed);
+    }
+  }
+  return sums;
+}
+
+void EndpointState::WantCheck() {
+  // Read first: a crowd of failing sessions need not fight for the line.
+  if (check_wanted.load(std::memory_order_relaxed) || check_wanted.exchange(true)) return;
+  if (look_now_ != nullptr && *look_now_ != nullptr) (*look_now_)(*this);
+}
+
+base::Duration EndpointState::PatienceFor(base::Phase phase) const {
+  const size_t index = TimedIndex(phase);
+  if (index == kTimedPhases.size()) return kLeastPatience;
+  const std::chrono::microseconds average(average_us[index].load(std::memory_order_relaxed));
+  return std::max<base::Duration>(kLeastPatience, kPatienceFactor * average);
+}
+
 std::shared_ptr<const EndpointFacts> EndpointState::facts() const {
   const std::lock_guard lock(facts_mutex_);
   return facts_;
@@ -57,7 +108,7 @@ std::shared_ptr<EndpointState> EndpointBook::Get(const std::string& backend,
                                                  conf::Protocol protocol) {
   std::shared_ptr<EndpointState>& state = states_[{backend, protocol}];
   if (state == nullptr) {
-    state = std::make_shared<EndpointState>(num_workers_);
+    state = std::make_shared<EndpointState>(num_workers_, look_now_);
     state->backend = backend;
     state->protocol = protocol;
   }

@@ -2,8 +2,9 @@
 //
 // EndpointTable is part of a snapshot: immutable. EndpointState is keyed by backend name and
 // protocol and survives reloads (EndpointBook), so that a reload resets neither health nor load.
-// Its fields are rarely written atomics (health thread, passive failures) and one cache line of
-// counters per worker.
+// Its fields are rarely written atomics (health thread, passive failures) and, per worker, a few
+// cache lines of counters. Live sessions tell health what they meet through these (how many tries,
+// how many failed, how long each phase took) and by WantCheck; nobody waits for anybody.
 // Thread:   EndpointTable any; EndpointState: each atomic names its writer.
 // Tests:    test/balance/
 // SPDX-License-Identifier: Apache-2.0
@@ -23,6 +24,7 @@
 #include "conf/config.h"
 #include "lb/base/address.h"
 #include "lb/base/clock.h"
+#include "lb/base/end_cause.h"
 
 namespace postern::balance {
 
@@ -37,15 +39,49 @@ struct EndpointFacts {
   bool has_capabilities = false;
 };
 
+// The phases that are timed, in live sessions as in checks.
+inline constexpr std::array kTimedPhases = {
+    base::Phase::kConnect, base::Phase::kTls,  base::Phase::kGreeting, base::Phase::kHello,
+    base::Phase::kLogin,   base::Phase::kMail, base::Phase::kRcpt,     base::Phase::kDataReply};
+// Place in kTimedPhases; its size: not timed.
+[[nodiscard]] constexpr size_t TimedIndex(base::Phase phase) {
+  size_t index = 0;
+  while (index < kTimedPhases.size() && kTimedPhases[index] != phase) ++index;
+  return index;
+}
+
+// What live sessions have met since the process began; health looks at differences.
+struct LiveSums {
+  struct PhaseSum {
+    uint64_t count = 0;
+    uint64_t total_us = 0;
+  };
+  uint64_t attempts = 0;
+  uint64_t failures = 0;
+  std::array<PhaseSum, kTimedPhases.size()> phases{};
+};
+
 struct EndpointState {
-  explicit EndpointState(int num_workers) : load(static_cast<size_t>(num_workers)) {}
+  // "Have a look at this one now", from any thread; the state lives as long as its book.
+  using LookNow = std::function<void(EndpointState& state)>;
+
+  explicit EndpointState(int num_workers, std::shared_ptr<const LookNow> look_now = nullptr)
+      : load(static_cast<size_t>(num_workers)), look_now_(std::move(look_now)) {}
 
   std::string backend;
   conf::Protocol protocol = conf::Protocol::kImap;
 
   std::atomic<Health> health{Health::kUp};  // health thread; up until its first check has ended
-  std::atomic<AdminState> admin{AdminState::kReady};  // control thread
-  std::atomic<float> weight_ratio{1.0F};              // health thread: product of all factors
+  std::atomic<AdminState> admin{AdminState::kReady};  // health::Monitor, with its lock
+  // An operator's word over Backend::weight; negative: none. Likewise.
+  std::atomic<int64_t> operator_weight{-1};
+  std::atomic<float> weight_ratio{1.0F};   // health thread: product of all factors
+  std::atomic<bool> is_above_hard{false};  // health thread: its queue is over its limit
+  // Health thread: what a phase takes here as a rule; 0: not known yet. By TimedIndex.
+  std::array<std::atomic<uint32_t>, kTimedPhases.size()> average_us{};
+  // A session has met something that a check should look into. Set by WantCheck, cleared by the
+  // health thread when that check begins.
+  std::atomic<bool> check_wanted{false};
   // Passive: any worker. Until this time the endpoint is left alone while another is there; 0: no
   // cooldown.
   std::atomic<int64_t> cooldown_until_ns{0};
@@ -56,9 +92,29 @@ struct EndpointState {
   struct alignas(64) Load {
     std::atomic<uint32_t> active{0};
     std::atomic<uint32_t> failed_recently{0};
+    // Live observations, for the health thread.
+    std::atomic<uint64_t> attempts{0};
+    std::atomic<uint64_t> failures{0};
+    struct PhaseSum {
+      std::atomic<uint64_t> count{0};
+      std::atomic<uint64_t> total_us{0};
+    };
+    std::array<PhaseSum, kTimedPhases.size()> phases{};
   };
   std::vector<Load> load;
   [[nodiscard]] uint64_t ActiveSum() const;  // active + failed_recently over all workers
+
+  // Each worker with its own index. An attempt is a login, or a transaction; it fails by a fault of
+  // the endpoint, not by its verdict on a client. Phases that are not timed are ignored.
+  void CountAttempt(int worker);
+  void CountFailure(int worker);
+  void CountPhase(int worker, base::Phase phase, base::Duration took);
+  [[nodiscard]] LiveSums Sums() const;  // any thread
+
+  // Any thread: asks for a check as soon as may be; cheap while one is asked for already.
+  void WantCheck();
+  // A reply that is outstanding for longer is worth a check: max(1 s, 10 x the phase's average).
+  [[nodiscard]] base::Duration PatienceFor(base::Phase phase) const;
 
   // Any thread; a short critical section, off the hot path of a relay.
   [[nodiscard]] std::shared_ptr<const EndpointFacts> facts() const;
@@ -71,6 +127,7 @@ struct EndpointState {
   }
 
  private:
+  const std::shared_ptr<const LookNow> look_now_;
   mutable std::mutex facts_mutex_;
   std::shared_ptr<const EndpointFacts> facts_;
 };
@@ -78,13 +135,17 @@ struct EndpointState {
 // All endpoint states of the process, by backend and protocol. Control thread.
 class EndpointBook {
  public:
-  explicit EndpointBook(int num_workers) : num_workers_(num_workers) {}
+  // look_now: of every state that it makes; nobody may call before it can be served.
+  explicit EndpointBook(int num_workers, EndpointState::LookNow look_now = nullptr)
+      : num_workers_(num_workers),
+        look_now_(std::make_shared<const EndpointState::LookNow>(std::move(look_now))) {}
   // Finds, or makes, the state.
   [[nodiscard]] std::shared_ptr<EndpointState> Get(const std::string& backend,
                                                    conf::Protocol protocol);
 
  private:
   int num_workers_;
+  std::shared_ptr<const EndpointState::LookNow> look_now_;
   std::map<std::pair<std::string, conf::Protocol>, std::shared_ptr<EndpointState>> states_;
 };
 
@@ -98,6 +159,11 @@ struct Endpoint {
   const conf::Endpoint* conf = nullptr;  // its protocol may be lmtp where the listener's is smtp
   std::chrono::milliseconds cooldown{5000};
   std::shared_ptr<EndpointState> state;
+  // As configured, or as an operator has said since; before any measured factor.
+  [[nodiscard]] double base_weight() const {
+    const int64_t operators = state->operator_weight.load(std::memory_order_relaxed);
+    return operators >= 0 ? static_cast<double>(operators) : static_cast<double>(backend->weight);
+  }
 };
 
 // A set of endpoints that may all take some work: the members of a pool for a protocol, or one
