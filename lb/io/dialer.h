@@ -1,10 +1,11 @@
-// dialer: opens a connection to a backend; never blocks.
+// dialer: opens a connection to a backend, or to a local service; never blocks.
 // Implementations: net::TcpDialer; test/support/sim_net.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "lb/base/address.h"
 #include "lb/io/stream.h"
@@ -12,8 +13,9 @@
 namespace postern::io {
 
 struct DialOptions {
-  base::SocketAddress address;
+  base::SocketAddress address{};
   std::optional<base::IpAddress> source{};  // the system's choice if none
+  std::string unix_path{};  // if not empty, this local socket instead of the address
 };
 
 class Dialer {

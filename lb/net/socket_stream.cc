@@ -1,13 +1,15 @@
-// socket_stream: io::Stream on a non-blocking TCP socket, in clear or inside TLS.
+// socket_stream: io::Stream on a non-blocking TCP or local socket, in clear or inside TLS.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/net/socket_stream.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "lb/base/check.h"
@@ -33,6 +35,17 @@ void SetNoDelay(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+// False if the path is too long to be one.
+bool ToSockaddr(const std::string& path, sockaddr_storage* storage, unsigned* size) {
+  sockaddr_un address{};
+  if (path.size() >= sizeof address.sun_path) return false;
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  std::memcpy(storage, &address, sizeof address);
+  *size = sizeof address;
+  return true;
+}
+
 // Our own shortage, as opposed to what the peer or the network did.
 bool IsLocalShortage(int error) {
   return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS ||
@@ -54,7 +67,9 @@ SocketStream::SocketStream(EventLoop& loop, OwnedFd fd, const base::SocketAddres
 
 std::unique_ptr<SocketStream> SocketStream::Dial(EventLoop& loop, const io::DialOptions& options,
                                                  Observer& observer) {
-  const int family = options.address.ip.is_v4() ? AF_INET : AF_INET6;
+  const int family = !options.unix_path.empty()   ? AF_UNIX
+                     : options.address.ip.is_v4() ? AF_INET
+                                                  : AF_INET6;
   OwnedFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const bool has_socket = fd.valid();
   auto stream = std::make_unique<SocketStream>(loop, std::move(fd), options.address, nullptr);
@@ -75,7 +90,7 @@ SocketStream::~SocketStream() {
 
 void SocketStream::StartConnect(const io::DialOptions& options) {
   sockaddr_storage storage{};
-  if (options.source) {
+  if (options.source && options.unix_path.empty()) {
     // The port is chosen at connect, so that one source port serves many destinations.
     const int on = 1;
     ::setsockopt(fd_.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
@@ -84,7 +99,13 @@ void SocketStream::StartConnect(const io::DialOptions& options) {
       return FailLater(StreamEnd::kLocal);
     }
   }
-  const unsigned size = options.address.ToSockaddr(&storage);
+  unsigned size = 0;
+  if (options.unix_path.empty()) {
+    size = options.address.ToSockaddr(&storage);
+  } else if (!ToSockaddr(options.unix_path, &storage, &size)) {
+    return FailLater(StreamEnd::kRefused);
+  }
+  // A local socket connects at once, or not at all (EAGAIN: its listener is too busy).
   if (::connect(fd_.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0 &&
       errno != EINPROGRESS) {
     return FailLater(IsLocalShortage(errno) ? StreamEnd::kLocal : StreamEnd::kRefused);

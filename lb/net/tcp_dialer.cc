@@ -1,4 +1,4 @@
-// tcp_dialer: io::Dialer over TCP.
+// tcp_dialer: io::Dialer over TCP and local sockets.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/net/tcp_dialer.h"
 

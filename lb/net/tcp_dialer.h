@@ -1,4 +1,4 @@
-// tcp_dialer: io::Dialer over TCP.
+// tcp_dialer: io::Dialer over TCP and local sockets.
 //
 // Owner:    a worker or the health thread.   Thread: the loop's.
 // Tests:    test/net/socket_stream_test.cc

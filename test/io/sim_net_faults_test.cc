@@ -93,6 +93,22 @@ TEST_F(SimDialTest, DoorsDecide) {
   EXPECT_THAT(accepted_, SizeIs(1));
 }
 
+TEST_F(SimDialTest, LocalSocketsHavePlacesOfTheirOwn) {
+  std::unique_ptr<SimStream> accepted;
+  net_.Listen("/run/service", [&](auto stream) { accepted = std::move(stream); });
+  Hearer known, unknown, shut;
+  const auto good = net_.Connect({.unix_path = "/run/service"}, known);
+  const auto bad = net_.Connect({.unix_path = "/run/nothing"}, unknown);
+  Run();
+  EXPECT_TRUE(known.Has(Event::kConnected));
+  EXPECT_NE(accepted, nullptr);
+  EXPECT_EQ(bad->end(), StreamEnd::kRefused);
+  net_.SetDoor("/run/service", SimNet::Door::kRefuses);
+  const auto late = net_.Connect({.unix_path = "/run/service"}, shut);
+  Run();
+  EXPECT_EQ(late->end(), StreamEnd::kRefused);
+}
+
 TEST_F(SimDialTest, AHangingDialIsLeftToItsCaller) {
   net_.SetDoor(Server(), SimNet::Door::kHangs);
   Dial();

@@ -13,8 +13,16 @@ void SimNet::Listen(const base::SocketAddress& address, OnAccept on_accept) {
   place.on_accept = std::move(on_accept);
 }
 
+void SimNet::Listen(const std::string& unix_path, OnAccept on_accept) {
+  unix_places_[unix_path] = {Door::kOpen, std::move(on_accept), false};
+}
+
 void SimNet::SetDoor(const base::SocketAddress& address, Door door) {
   places_[address].door = door;
+}
+
+void SimNet::SetDoor(const std::string& unix_path, Door door) {
+  unix_places_[unix_path].door = door;
 }
 
 void SimNet::SetBadCertificate(const base::SocketAddress& address, bool is_bad) {
@@ -42,17 +50,21 @@ std::unique_ptr<io::Stream> SimNet::Connect(const io::DialOptions& dial,
   const auto loopback = base::IpAddress::V4({127, 0, 0, 1});
   stream->local_address_ = {dial.source.value_or(loopback), next_port_};
   next_port_ = next_port_ == UINT16_MAX ? uint16_t{32768} : static_cast<uint16_t>(next_port_ + 1);
-  world_.loop.Schedule(options.latency, [this, self = stream->self_, address = dial.address] {
-    if (*self != nullptr && !(*self)->is_closed()) Arrive(self, address);
+  world_.loop.Schedule(options.latency, [this, self = stream->self_, dial] {
+    if (*self != nullptr && !(*self)->is_closed()) Arrive(self, dial);
   });
   return stream;
 }
 
 // The dial has come to the address; the answer takes a latency more.
-void SimNet::Arrive(const std::shared_ptr<SimStream*>& dialled,
-                    const base::SocketAddress& address) {
-  const auto it = places_.find(address);
-  const Door door = it == places_.end() ? Door::kRefuses : it->second.door;
+void SimNet::Arrive(const std::shared_ptr<SimStream*>& dialled, const io::DialOptions& dial) {
+  const Place* place = nullptr;
+  if (dial.unix_path.empty()) {
+    if (const auto it = places_.find(dial.address); it != places_.end()) place = &it->second;
+  } else if (const auto it = unix_places_.find(dial.unix_path); it != unix_places_.end()) {
+    place = &it->second;
+  }
+  const Door door = place == nullptr ? Door::kRefuses : place->door;
   const auto answer = [this, dialled](auto then) {
     world_.loop.Schedule(options.latency, [dialled, then] {
       if (*dialled != nullptr && !(*dialled)->is_closed()) then(**dialled);
@@ -69,9 +81,9 @@ void SimNet::Arrive(const std::shared_ptr<SimStream*>& dialled,
       break;
   }
   std::unique_ptr<SimStream> accepted(new SimStream(*this));
-  accepted->local_address_ = address;
+  accepted->local_address_ = dial.address;
   accepted->peer_address_ = (*dialled)->local_address_;
-  (*dialled)->fails_verification_ |= it->second.has_bad_certificate;
+  (*dialled)->fails_verification_ |= place->has_bad_certificate;
   SimSocket::Join((*dialled)->socket_, accepted->socket_);
   answer([](SimStream& stream) {
     stream.state_ = SimStream::State::kOpen;
@@ -80,7 +92,7 @@ void SimNet::Arrive(const std::shared_ptr<SimStream*>& dialled,
     stream.socket_->SetConnected();
   });
   // A copy: the listener may be replaced from within.
-  const OnAccept on_accept = it->second.on_accept;
+  const OnAccept on_accept = place->on_accept;
   on_accept(std::move(accepted));
 }
 

@@ -142,7 +142,9 @@ class SimNet final : public io::Dialer {
 
   // From now on; an address without a listener refuses.
   void Listen(const base::SocketAddress& address, OnAccept on_accept);
+  void Listen(const std::string& unix_path, OnAccept on_accept);
   void SetDoor(const base::SocketAddress& address, Door door);
+  void SetDoor(const std::string& unix_path, Door door);
   // Dials to this address fail verification when TLS is started.
   void SetBadCertificate(const base::SocketAddress& address, bool is_bad);
 
@@ -162,13 +164,14 @@ class SimNet final : public io::Dialer {
     OnAccept on_accept;
     bool has_bad_certificate = false;
   };
-  void Arrive(const std::shared_ptr<SimStream*>& dialled, const base::SocketAddress& address);
+  void Arrive(const std::shared_ptr<SimStream*>& dialled, const io::DialOptions& dial);
   void KeepLingering(std::shared_ptr<SimSocket> socket);
 
   SimWorld world_;
   std::vector<std::shared_ptr<SimSocket>> lingering_;
   size_t prune_at_ = 64;
   std::map<base::SocketAddress, Place> places_;
+  std::map<std::string, Place> unix_places_;
   uint64_t num_dials_ = 0;
   uint16_t next_port_ = 32768;
 };
