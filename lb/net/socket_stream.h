@@ -1,4 +1,4 @@
-// socket_stream: io::Stream on a non-blocking TCP socket, in clear or inside TLS.
+// socket_stream: io::Stream on a non-blocking TCP or local socket, in clear or inside TLS.
 //
 // Reads:    into the loop's shared scratch; Input() is a slice of it during OnStream, and only what
 //           is left unconsumed moves to a tail of the stream's own. The first read takes 16 KiB,
