@@ -31,6 +31,7 @@ struct SessionAccount {
   uint64_t bytes_in = 0;                           // from the client
   uint64_t bytes_out = 0;                          // to the client
   uint64_t commands = 0;                           // complete commands seen
+  uint64_t transactions = 0;                       // of SMTP, ended
   // Milliseconds by Phase, back leg; negative: that phase did not happen.
   std::array<double, base::kNumPhases> phases_ms = [] {
     std::array<double, base::kNumPhases> none{};
@@ -48,7 +49,11 @@ struct TransactionAccount {
   conf::Protocol protocol = conf::Protocol::kSmtp;
   base::SocketAddress client;
   std::string user;
+  std::string tls_version, tls_cipher, tls_group;  // as of the session
   std::string backend;
+  uint64_t bytes_in = 0;   // these three since the transaction before has ended
+  uint64_t bytes_out = 0;  //
+  uint64_t commands = 0;   //
   std::string from;
   std::vector<std::string> to;  // accepted recipients
   uint64_t size = 0;            // bytes of the message as relayed

@@ -43,6 +43,14 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
      "backend protocol phase kind", "What went wrong with the backend, and where."},
     {Family::kRetries, "postern_retries_total", Kind::kCounter, "protocol reason",
      "Work that went on to another endpoint, by what the one before did."},
+    {Family::kBackendQueueDepth, "postern_backend_queue_depth", Kind::kGauge, "backend",
+     "Messages in the backend's queue, as read last; 0 before the first reading."},
+    {Family::kBackendQueueReadTimestamp, "postern_backend_queue_read_timestamp_seconds",
+     Kind::kGauge, "backend", "When that was; 0: never."},
+    {Family::kBackendQueueTimeToHard, "postern_backend_queue_time_to_hard_seconds", Kind::kGauge,
+     "backend", "Until the queue reaches `hard` if it goes on as now; +Inf: it does not grow."},
+    {Family::kBackendQueueReadErrors, "postern_backend_queue_read_errors_total", Kind::kCounter,
+     "backend", "Reads of the queue's source that failed or gave nonsense."},
     {Family::kCertificateNotAfter, "postern_certificate_not_after_timestamp_seconds", Kind::kGauge,
      "certificate", "When the certificate expires."},
     {Family::kTlsHandshakes, "postern_tls_handshakes_total", Kind::kCounter,
@@ -72,6 +80,8 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
      "Client sessions open now, by worker."},
     {Family::kEventLoopLag, "postern_event_loop_lag_seconds", Kind::kGauge, "worker",
      "The longest that an event had to wait within the last second."},
+    {Family::kSessionLogDropped, "postern_session_log_dropped_total", Kind::kCounter, "",
+     "Lines of the session log lost: its reader was too slow, or the disk is full."},
     {Family::kProcessCpu, "process_cpu_seconds_total", Kind::kCounter, "",
      "User and system CPU time."},
     {Family::kProcessResidentMemory, "process_resident_memory_bytes", Kind::kGauge, "",
@@ -125,10 +135,25 @@ std::string CatalogAsMarkdown() {
   }
   text +=
       "\n# The session log\n\n"
-      "One JSON line for each session and each SMTP transaction, where `log.sessions` says. Keys: "
-      "`time event session\ntransaction listener protocol client user tls_version tls_cipher "
-      "tls_group backend why phases_ms bytes_in bytes_out\ncommands result phase side`; "
-      "transactions add `from to size reply queue_id`.\n";
+      "One line for each session and each SMTP transaction, where `log.sessions` says, as JSON or "
+      "logfmt (`log.format`). Keys: `time\nevent session transaction listener protocol client user "
+      "tls_version tls_cipher tls_group backend why phases_ms bytes_in\nbytes_out commands result "
+      "phase side`; transactions add `from to size reply queue_id`.\n\n"
+      "- `event` is `session` or `transaction`; `session` is the same for both, 16 hex digits.\n"
+      "- `transaction`: the number of the transaction within its session, from 1; on the line of a "
+      "session how many it had.\n"
+      "- `bytes_in`, `bytes_out`, `commands`: from the client, to the client, commands of the "
+      "client; "
+      "those of a transaction are\n  counted from the end of the one before it (from the start of "
+      "the session for the first).\n"
+      "- `phases_ms`: milliseconds of each phase with the backend. In logfmt each is a key of its "
+      "own: `phases_ms.connect=1.250`.\n"
+      "- `to`: the accepted recipients, a list; in logfmt one text with commas between them.\n"
+      "- Where there is nothing to say the value is empty; `from` is `<>` for the empty sender. "
+      "Text "
+      "of peers is escaped as in JSON.\n"
+      "- Lines that cannot be written at once are dropped and counted "
+      "(`postern_session_log_dropped_total`).\n";
   return text;
 }
 

@@ -35,6 +35,10 @@ enum class Family : uint8_t {
   kBackendPhaseDuration,
   kBackendFailures,
   kRetries,
+  kBackendQueueDepth,
+  kBackendQueueReadTimestamp,
+  kBackendQueueTimeToHard,
+  kBackendQueueReadErrors,
   kCertificateNotAfter,
   kTlsHandshakes,
   kPlaintextSessions,
@@ -49,13 +53,14 @@ enum class Family : uint8_t {
   kBytes,
   kWorkerSessions,
   kEventLoopLag,
+  kSessionLogDropped,
   kProcessCpu,
   kProcessResidentMemory,
   kProcessOpenFds,
   kProcessMaxFds,
   kProcessStartTime,
 };
-inline constexpr int kNumFamilies = 36;
+inline constexpr int kNumFamilies = 41;
 
 struct FamilyRow {
   Family family;

@@ -157,14 +157,16 @@ class Registry {
   ~Registry();
 
   // What a configuration needs: every series exists (at 0) from now on; series whose object is gone
-  // from the configuration are no longer shown. Called by the control thread when a snapshot is
-  // about to be published.
+  // from the configuration are no longer shown, the others keep their values. Called by the control
+  // thread when a snapshot is about to be published.
   struct Slots {
     std::vector<ListenerSlots> listeners;               // as Config::listeners
     std::vector<std::vector<EndpointSlots>> endpoints;  // as Config::backends, their endpoints
     std::vector<std::vector<RuleSlots>> rules;          // as Config::routes, their rules
   };
-  [[nodiscard]] Slots Configure(const conf::Config& config);
+  // groups: the key exchange groups that the TLS library uses with it, by its own names.
+  [[nodiscard]] Slots Configure(const conf::Config& config,
+                                const std::vector<std::string>& groups = {});
 
   // Values that are set rather than counted.
   void SetBuildInfo(std::string_view version, std::string_view revision,
@@ -173,6 +175,7 @@ class Registry {
   enum class ReloadResult : uint8_t { kAccepted, kRejected, kRolledBack };
   void CountReload(ReloadResult result);
   void SetCertificate(const std::string& certificate, base::WallTime not_after);
+  void SetSessionLogDropped(uint64_t num_lines);
   enum class EndpointGauge : uint8_t { kUp, kDegraded, kWeightRatio };
   void SetEndpoint(const std::string& backend, conf::Protocol protocol, EndpointGauge gauge,
                    double value);

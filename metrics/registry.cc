@@ -23,6 +23,28 @@ std::string TargetOf(const conf::Rule& rule) {
   return "";
 }
 
+// How users of this protocol may log in.
+std::vector<std::string> MechanismsOf(conf::Protocol protocol) {
+  switch (protocol) {
+    case conf::Protocol::kSubmission:
+      return {"plain", "login", "xoauth2", "oauthbearer"};
+    case conf::Protocol::kImap:
+      return {"plain", "login", "xoauth2", "oauthbearer", "login_command"};
+    case conf::Protocol::kPop3:
+      return {"plain", "login", "xoauth2", "oauthbearer", "user_pass"};
+    case conf::Protocol::kSmtp:
+    case conf::Protocol::kLmtp:
+    case conf::Protocol::kSieve:
+    case conf::Protocol::kTcp:
+      break;
+  }
+  return {};
+}
+
+bool HasTls(conf::TlsMode mode) {
+  return mode == conf::TlsMode::kStartTls || mode == conf::TlsMode::kImplicit;
+}
+
 bool IsLabelledPhase(base::Phase phase) {
   switch (phase) {
     case base::Phase::kConnect:
@@ -104,20 +126,25 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {
     (void)impl_->GetRun(Family::kRetries, {name}, FaultWords(), false);
     for (const std::string& command : CommandWords())
       (void)impl_->Get(Family::kCommandDuration, {name, command}, false, true);
-    for (const std::string& mechanism : MechanismWords())
-      for (const std::string& result : AuthWords())
-        (void)impl_->Get(Family::kAuthAttempts, {name, mechanism, result}, false, true);
   }
+  impl_->values[{Family::kSessionLogDropped, {}}] = 0;
 }
 
 Registry::~Registry() {
   POSTERN_CHECK(impl_->blocks.empty());
 }
 
-Registry::Slots Registry::Configure(const conf::Config& config) {
+void Registry::Impl::KeepValue(std::map<ValueKey, double>& old, ValueKey key, double initial) {
+  const auto known = old.find(key);
+  values[std::move(key)] = known == old.end() ? initial : known->second;
+}
+
+Registry::Slots Registry::Configure(const conf::Config& config,
+                                    const std::vector<std::string>& groups) {
   const std::lock_guard lock(impl_->mutex);
   for (auto& [key, series] : impl_->series)
     if (series.is_configured) series.is_shown = false;
+  std::map<ValueKey, double> old = impl_->values;
   std::erase_if(impl_->values, [](const auto& value) {
     switch (value.first.first) {
       case Family::kBackendUp:
@@ -130,6 +157,7 @@ Registry::Slots Registry::Configure(const conf::Config& config) {
         return false;
     }
   });
+  impl_->AddHandshakes(config, groups);
   Slots slots;
   for (const conf::Listener& listener : config.listeners) {
     const std::string protocol(conf::Name(listener.protocol));
@@ -151,6 +179,8 @@ Registry::Slots Registry::Configure(const conf::Config& config) {
     const Slot back = impl_->GetRun(Family::kBytes, {listener.name, "back"}, {"in", "out"}, true);
     POSTERN_CHECK(back == its.bytes + 2);
     its.duration = impl_->Get(Family::kSessionDuration, {protocol}, true, true);
+    for (const std::string& mechanism : MechanismsOf(listener.protocol))
+      (void)impl_->GetRun(Family::kAuthAttempts, {protocol, mechanism}, AuthWords(), true);
     slots.listeners.push_back(its);
   }
   for (const conf::Backend& backend : config.backends) {
@@ -179,12 +209,12 @@ Registry::Slots Registry::Configure(const conf::Config& config) {
           if (i == 0 && k == 0) its.failures = slot;
         }
       }
-      impl_->values[{Family::kBackendUp, {backend.name, protocol}}] = 1;
-      impl_->values[{Family::kBackendDegraded, {backend.name, protocol}}] = 0;
-      impl_->values[{Family::kBackendWeightRatio, {backend.name, protocol}}] = 1;
+      impl_->KeepValue(old, {Family::kBackendUp, {backend.name, protocol}}, 1);
+      impl_->KeepValue(old, {Family::kBackendDegraded, {backend.name, protocol}}, 0);
+      impl_->KeepValue(old, {Family::kBackendWeightRatio, {backend.name, protocol}}, 1);
       for (const char* state : {"ready", "drain", "maintenance"})
-        impl_->values[{Family::kBackendAdminState, {backend.name, protocol, state}}] =
-            std::string_view(state) == "ready" ? 1 : 0;
+        impl_->KeepValue(old, {Family::kBackendAdminState, {backend.name, protocol, state}},
+                         std::string_view(state) == "ready" ? 1 : 0);
       of_backend.push_back(its);
     }
     slots.endpoints.push_back(std::move(of_backend));
@@ -220,6 +250,37 @@ void Registry::CountReload(ReloadResult result) {
   impl_->values[{Family::kConfigReloads, {kWords[static_cast<size_t>(result)]}}] += 1;
   impl_->values[{Family::kConfigLastReloadSuccessful, {}}] =
       result == ReloadResult::kRejected ? 0 : 1;
+}
+
+// All that a handshake can end with, on the sides that have TLS.
+void Registry::Impl::AddHandshakes(const conf::Config& config,
+                                   const std::vector<std::string>& groups) {
+  std::vector<std::string> sides;
+  if (std::any_of(config.listeners.begin(), config.listeners.end(),
+                  [](const conf::Listener& listener) { return HasTls(listener.tls); }))
+    sides.emplace_back(base::Name(base::Side::kFront));
+  if (std::any_of(config.backends.begin(), config.backends.end(), [](const conf::Backend& backend) {
+        return std::any_of(backend.endpoints.begin(), backend.endpoints.end(),
+                           [](const conf::Endpoint& endpoint) { return HasTls(endpoint.tls); });
+      }))
+    sides.emplace_back(base::Name(base::Side::kBack));
+  for (const std::string& side : sides) {
+    (void)Get(Family::kTlsHandshakes, {side, "", "", "false", "failed"}, true);
+    for (const std::string& group : groups) {
+      for (const char* resumed : {"false", "true"})
+        (void)Get(Family::kTlsHandshakes, {side, "TLSv1.3", group, resumed, "ok"}, true);
+      if (config.tls.min_version < 0x0304 && group != "X25519MLKEM768")  // of TLS 1.3 alone
+        (void)Get(Family::kTlsHandshakes, {side, "TLSv1.2", group, "false", "ok"}, true);
+    }
+    // Resuming a session of TLS 1.2 exchanges no key.
+    if (config.tls.min_version < 0x0304)
+      (void)Get(Family::kTlsHandshakes, {side, "TLSv1.2", "", "true", "ok"}, true);
+  }
+}
+
+void Registry::SetSessionLogDropped(uint64_t num_lines) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kSessionLogDropped, {}}] = static_cast<double>(num_lines);
 }
 
 void Registry::SetCertificate(const std::string& certificate, base::WallTime not_after) {

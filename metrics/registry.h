@@ -15,6 +15,7 @@
 namespace postern::metrics {
 
 using LabelValues = std::vector<std::string>;
+using ValueKey = std::pair<Family, LabelValues>;
 
 struct Series {
   Family family;
@@ -28,7 +29,7 @@ struct Series {
 struct Registry::Impl {
   mutable std::mutex mutex;
   std::map<std::pair<Family, LabelValues>, Series> series;  // guarded by mutex, like all here
-  std::map<std::pair<Family, LabelValues>, double> values;  // gauges that are set
+  std::map<ValueKey, double> values;                        // what is set rather than counted
   std::vector<Recorder::Block*> blocks;
   std::map<Slot, int64_t> retired;  // of threads that have ended
   Slot next_slot = 1;               // slot 0: nowhere
@@ -39,6 +40,9 @@ struct Registry::Impl {
   // A run of single counters whose last label runs over the words given; the first slot.
   Slot GetRun(Family family, const LabelValues& labels, const std::vector<std::string>& words,
               bool is_configured);
+  void AddHandshakes(const conf::Config& config, const std::vector<std::string>& groups);
+  // Of an object of the configuration: as it was in `old`, or as it begins.
+  void KeepValue(std::map<ValueKey, double>& old, ValueKey key, double initial);
   [[nodiscard]] int64_t Sum(Slot slot) const;
   [[nodiscard]] static uint32_t Width(Family family);
 };

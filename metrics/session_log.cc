@@ -37,6 +37,12 @@ class LineWriter {
     out_ += std::to_string(value);
   }
   void List(std::string_view key, const std::vector<std::string>& values) {
+    if (!is_json()) {
+      std::string joined;
+      for (const std::string& value : values) joined += (joined.empty() ? "" : ",") + value;
+      Text(key, joined);
+      return;
+    }
     Key(key);
     out_ += '[';
     for (size_t i = 0; i < values.size(); ++i) {
@@ -46,20 +52,22 @@ class LineWriter {
     out_ += ']';
   }
   void Phases(const std::array<double, base::kNumPhases>& phases_ms) {
-    Key("phases_ms");
-    out_ += '{';
-    bool is_first = true;
+    if (is_json()) {
+      Key("phases_ms");
+      out_ += '{';
+      is_first_ = true;
+    }
     for (int i = 0; i < base::kNumPhases; ++i) {
       const double ms = phases_ms[static_cast<size_t>(i)];
       if (ms < 0) continue;
-      if (!is_first) out_ += ',';
-      is_first = false;
-      base::AppendJsonString(out_, base::Name(static_cast<base::Phase>(i)));
+      const std::string name(base::Name(static_cast<base::Phase>(i)));
+      Key(is_json() ? name : "phases_ms." + name);
       char text[32];
-      std::snprintf(text, sizeof(text), ":%.3f", ms);
+      std::snprintf(text, sizeof(text), "%.3f", ms);
       out_ += text;
     }
-    out_ += '}';
+    if (is_json()) out_ += '}';
+    is_first_ = false;
   }
   void Cause(const base::EndCause& cause) {
     Text("result", base::Name(cause.result));
@@ -157,6 +165,7 @@ void SessionLogWriter::OnSession(const SessionAccount& account) {
   line.Text("time", base::log::FormatTime(account.time));
   line.Text("event", "session");
   line.Text("session", HexId(account.session));
+  line.Number("transaction", account.transactions);
   line.Text("listener", account.listener);
   line.Text("protocol", conf::Name(account.protocol));
   line.Text("client", account.client.ToString());
@@ -186,6 +195,9 @@ void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
   line.Text("protocol", conf::Name(account.protocol));
   line.Text("client", account.client.ToString());
   line.Text("user", account.user);
+  line.Text("tls_version", account.tls_version);
+  line.Text("tls_cipher", account.tls_cipher);
+  line.Text("tls_group", account.tls_group);
   line.Text("backend", account.backend);
   line.Text("why", account.cause.why);
   // The null reverse-path is a value of its own.
@@ -195,6 +207,9 @@ void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
   line.Text("reply", account.reply);
   line.Text("queue_id", account.queue_id);
   line.Phases(account.phases_ms);
+  line.Number("bytes_in", account.bytes_in);
+  line.Number("bytes_out", account.bytes_out);
+  line.Number("commands", account.commands);
   line.Cause(account.cause);
   line.End();
   if (pending_.size() >= kFlushBytes) Flush();

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -65,6 +66,41 @@ TEST_F(RecorderTest, ConfiguredCountersExistFromTheStart) {
   EXPECT_NE(text.find("process_resident_memory_bytes"), std::string::npos);
 }
 
+// Whatever can be counted once a mail comes is there before it comes.
+TEST_F(RecorderTest, ClosedSetsOfLabelsAreWholeFromTheStart) {
+  conf::Config config = MakeConfig();
+  config.listeners[0].tls = conf::TlsMode::kImplicit;
+  (void)registry_.Configure(config, {"X25519", "P-256"});
+  const std::string text = registry_.Text();
+  for (const char* line :
+       {"postern_auth_attempts_total{protocol=\"imap\",mechanism=\"login_command\",result=\"ok\"} "
+        "0",
+        "postern_auth_attempts_total{protocol=\"imap\",mechanism=\"plain\",result=\"blocked\"} 0",
+        "postern_tls_handshakes_total{side=\"front\",version=\"\",group=\"\",resumed=\"false\","
+        "result=\"failed\"} 0",
+        "postern_tls_handshakes_total{side=\"front\",version=\"TLSv1.3\",group=\"P-256\","
+        "resumed=\"true\",result=\"ok\"} 0",
+        "postern_tls_handshakes_total{side=\"front\",version=\"TLSv1.2\",group=\"\","
+        "resumed=\"true\",result=\"ok\"} 0",
+        "postern_tls_handshakes_total{side=\"front\",version=\"TLSv1.2\",group=\"X25519\","
+        "resumed=\"false\",result=\"ok\"} 0",
+        "postern_smtp_recipients_total{listener=\"mx\",result=\"deferred_other_home\"} 0",
+        "postern_smtp_replays_total{reason=\"tempfail\"} 0",
+        "postern_smtp_bare_newlines_total{listener=\"mx\"} 0",
+        "postern_backend_sessions_total{backend=\"mail1\",protocol=\"imap\",result=\"limit\"} 0",
+        "postern_bytes_total{listener=\"mx\",side=\"back\",direction=\"in\"} 0",
+        "postern_config_reloads_total{result=\"rejected\"} 0",
+        "postern_session_log_dropped_total 0"}) {
+    EXPECT_NE(text.find(std::string(line) + "\n"), std::string::npos) << line;
+  }
+  for (const char* absent :
+       {"postern_auth_attempts_total{protocol=\"smtp\"",  // AUTH is never offered there
+        "postern_auth_attempts_total{protocol=\"pop3\"",  // no such listener
+        "mechanism=\"user_pass\"", "postern_tls_handshakes_total{side=\"back\""}) {
+    EXPECT_EQ(text.find(absent), std::string::npos) << absent;
+  }
+}
+
 TEST_F(RecorderTest, CountsSessions) {
   Recorder recorder(registry_);
   recorder.SessionStarted(slots_.listeners[0]);
@@ -108,6 +144,23 @@ TEST_F(RecorderTest, CountsByLabel) {
             1);
   EXPECT_EQ(Value("postern_bytes_total{listener=\"mx\",side=\"back\",direction=\"out\"}"), 42);
   EXPECT_EQ(Value("postern_smtp_replays_total{reason=\"lost\"}"), 1);
+}
+
+TEST_F(RecorderTest, AReloadKeepsTheStatesOfEndpoints) {
+  registry_.SetEndpoint("mail1", conf::Protocol::kImap, Registry::EndpointGauge::kUp, 0);
+  registry_.SetEndpointAdmin("mail1", conf::Protocol::kImap, Registry::AdminState::kDrain);
+  conf::Config config = MakeConfig();
+  config.backends.push_back(config.backends[0]);
+  config.backends[1].name = "mail2";
+  (void)registry_.Configure(config);
+  EXPECT_EQ(Value("postern_backend_up{backend=\"mail1\",protocol=\"imap\"}"), 0);
+  EXPECT_EQ(Value("postern_backend_up{backend=\"mail2\",protocol=\"imap\"}"), 1);
+  const char* drain =
+      "postern_backend_admin_state{backend=\"mail1\",protocol=\"imap\",state=\"drain\"}";
+  EXPECT_EQ(Value(drain), 1);
+  config.backends.erase(config.backends.begin());
+  (void)registry_.Configure(config);
+  EXPECT_EQ(registry_.Text().find("backend=\"mail1\""), std::string::npos);
 }
 
 TEST_F(RecorderTest, AReloadKeepsCountersAndHidesWhatIsGone) {
@@ -173,9 +226,13 @@ TEST_F(RecorderTest, TheTextIsWellFormed) {
 }
 
 TEST(CatalogTest, ReadmeIsCurrent) {
-  std::ifstream file(std::string(POSTERN_SOURCE_DIR) + "/metrics/README.md");
+  const std::string path = std::string(POSTERN_SOURCE_DIR) + "/metrics/README.md";
+  if (std::getenv("POSTERN_WRITE_REFERENCE") != nullptr) std::ofstream(path) << CatalogAsMarkdown();
+  std::ifstream file(path);
   const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  EXPECT_EQ(text, CatalogAsMarkdown()) << "write the expected text to metrics/README.md";
+  EXPECT_EQ(text, CatalogAsMarkdown())
+      << "metrics/README.md is stale: run metrics_test --gtest_filter='CatalogTest.*' once with "
+         "POSTERN_WRITE_REFERENCE=1 in the environment";
 }
 
 }  // namespace

@@ -48,29 +48,67 @@ TEST_F(SessionLogTest, OneLineASessionWithPeersTextEscaped) {
   writer.Flush();
   EXPECT_EQ(Read(path_),
             R"({"time":"1970-01-01T00:00:00.000Z","event":"session","session":"0000000000000abc",)"
-            R"("listener":"imaps","protocol":"imap","client":"192.0.2.1:4000",)"
+            R"("transaction":0,"listener":"imaps","protocol":"imap","client":"192.0.2.1:4000",)"
             R"("user":"al\"ice\u000d\u000a","tls_version":"","tls_cipher":"","tls_group":"",)"
             R"("backend":"","why":"","phases_ms":{"login":12.500},"bytes_in":0,"bytes_out":0,)"
             R"("commands":0,"result":"client_quit","phase":"relay","side":"front"})"
             "\n");
 }
 
+TransactionAccount MakeTransaction() {
+  TransactionAccount account;
+  account.session = 0xabc;
+  account.transaction = 2;
+  account.listener = "mx";
+  account.client = *base::SocketAddress::Parse("192.0.2.1:4000");
+  account.tls_version = "TLSv1.3";
+  account.tls_cipher = "TLS_AES_128_GCM_SHA256";
+  account.tls_group = "X25519";
+  account.backend = "mail1";
+  account.to = {"a@example.com", "b@example.com"};
+  account.size = 7;
+  account.reply = "250 2.0.0 Ok: queued as Q1";
+  account.queue_id = "Q1";
+  account.phases_ms[static_cast<size_t>(base::Phase::kConnect)] = 1.25;
+  account.phases_ms[static_cast<size_t>(base::Phase::kMail)] = 0.5;
+  account.bytes_in = 100;
+  account.bytes_out = 50;
+  account.commands = 4;
+  account.cause = {base::SessionResult::kClientQuit, base::Side::kNone, base::Phase::kData, ""};
+  return account;
+}
+
 TEST_F(SessionLogTest, OneLineATransaction) {
   ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
   SessionLogWriter writer(log_);
-  TransactionAccount account;
-  account.transaction = 2;
-  account.listener = "mx";
-  account.to = {"a@example.com", "b@example.com"};
-  account.reply = "250 2.0.0 Ok: queued as Q1";
-  account.queue_id = "Q1";
-  writer.OnTransaction(account);
+  writer.OnTransaction(MakeTransaction());
   writer.Flush();
-  const std::string text = Read(path_);
-  EXPECT_NE(text.find("\"event\":\"transaction\""), std::string::npos);
-  EXPECT_NE(text.find("\"from\":\"<>\",\"to\":[\"a@example.com\",\"b@example.com\"]"),
-            std::string::npos);
-  EXPECT_NE(text.find("\"queue_id\":\"Q1\""), std::string::npos);
+  EXPECT_EQ(Read(path_),
+            R"({"time":"1970-01-01T00:00:00.000Z","event":"transaction",)"
+            R"("session":"0000000000000abc","transaction":2,"listener":"mx","protocol":"smtp",)"
+            R"("client":"192.0.2.1:4000","user":"","tls_version":"TLSv1.3",)"
+            R"("tls_cipher":"TLS_AES_128_GCM_SHA256","tls_group":"X25519","backend":"mail1",)"
+            R"("why":"","from":"<>","to":["a@example.com","b@example.com"],"size":7,)"
+            R"("reply":"250 2.0.0 Ok: queued as Q1","queue_id":"Q1",)"
+            R"("phases_ms":{"connect":1.250,"mail":0.500},"bytes_in":100,"bytes_out":50,)"
+            R"("commands":4,"result":"client_quit","phase":"data","side":"none"})"
+            "\n");
+}
+
+TEST_F(SessionLogTest, LogfmtHasNothingNested) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kLogfmt), "");
+  SessionLogWriter writer(log_);
+  writer.OnTransaction(MakeTransaction());
+  writer.Flush();
+  EXPECT_EQ(Read(path_),
+            R"(time="1970-01-01T00:00:00.000Z" event="transaction" session="0000000000000abc")"
+            R"( transaction=2 listener="mx" protocol="smtp" client="192.0.2.1:4000" user="")"
+            R"( tls_version="TLSv1.3" tls_cipher="TLS_AES_128_GCM_SHA256" tls_group="X25519")"
+            R"( backend="mail1" why="" from="<>" to="a@example.com,b@example.com" size=7)"
+            R"( reply="250 2.0.0 Ok: queued as Q1" queue_id="Q1" phases_ms.connect=1.250)"
+            R"( phases_ms.mail=0.500 bytes_in=100 bytes_out=50 commands=4 result="client_quit")"
+            R"( phase="data" side="none")"
+            "\n");
 }
 
 TEST_F(SessionLogTest, ReopenFollowsARotation) {
