@@ -32,24 +32,21 @@ constexpr Key kTop[] = {
     {"backends", T::kObjectMap, "backend", kRequired, kNew, "The mail servers, by name."},
     {"pools", T::kObjectMap, "pool", "", kNew, "Backends that can stand in for each other."},
     Key{"directories", T::kObjectMap, "directory", "", kNew,
-        "Where the home of a user or recipient is looked up."}
-        .NotYet(),
+        "Where the home of a user or recipient is looked up."},
     {"routes", T::kObjectListMap, "rule", kRequired, kNew,
      "Ordered lists of rules; the first that matches decides."},
     {"users", T::kObject, "users", "", kNew,
      "How a login name or recipient becomes the key of rules and directories."},
     {"health", T::kObject, "health", "", kNow, "How endpoints are checked; a pool can differ."},
     Key{"weights", T::kObject, "weights", "", kNow,
-        "What moves weights besides the configured ones; a pool can differ."}
-        .NotYet(),
+        "What moves weights besides the configured ones; a pool can differ."},
     {"limits", T::kObject, "limits", "", kNew, "Bounds; a listener can differ."},
     {"timeouts", T::kObject, "timeouts", "", kNew, "Deadlines; a listener can differ."},
     {"smtp", T::kObject, "smtp", "", kNew, "How SMTP messages and transactions are treated."},
     {"drain", T::kObject, "drain", "", kNow, "How sessions are ended before a stop."},
     {"metrics", T::kObject, "metrics", "", kNow, "How much detail the metrics have."},
     Key{"probes", T::kObjectMap, "probe", "", kNow,
-        "Messages that Postern sends and looks for, to measure delivery."}
-        .NotYet(),
+        "Messages that Postern sends and looks for, to measure delivery."},
     {"admin", T::kObject, "admin", "", kNow, "Metrics, status and the API."},
     {"log", T::kObject, "log", "", kNow, "The process's log and the session log."},
 };
@@ -58,8 +55,7 @@ constexpr Key kNode[] = {
     Key{"name", T::kName, "", "", kNow, "The node's name in metrics, logs and probes."}.Note(
         "`hostname`"),
     Key{"site", T::kName, "", "", kNow,
-        "Where the node stands; backends of the same site come first."}
-        .NotYet(),
+        "Where the node stands; backends of the same site come first."},
 };
 
 constexpr Key kTls[] = {
@@ -86,8 +82,7 @@ constexpr Key kListener[] = {
     {"name", T::kName, "", kRequired, kNew, "The listener's name in metrics, logs and rules."},
     Key{"protocol", T::kWord, kProtocols, kRequired, kNew,
         "What clients speak; `smtp` is for mail from other domains, `submission` for users who log "
-        "in."}
-        .NotYetFor("lmtp sieve tcp"),
+        "in."},
     {"address", T::kSocketAddress, "", kRequired, kNow,
      "Where to listen, one or a list: \"0.0.0.0:993\", \"[::]:993\"; port 0: the system's choice."},
     Key{"tls", T::kWord, "none starttls implicit passthrough", "none", kNew,
@@ -116,20 +111,18 @@ constexpr Key kListener[] = {
 constexpr Key kBackend[] = {
     {"host", T::kHost, "", kRequired, kNew,
      "Address or name; a name is resolved again when its time to live has passed."},
-    Key{"site", T::kName, "", "", kNew, "Where it stands."}.NotYet(),
-    Key{"priority", T::kCount, "0..1000", "0", kNew, "Lower comes first."}.NotYet(),
+    Key{"site", T::kName, "", "", kNew, "Where it stands."},
+    Key{"priority", T::kCount, "0..1000", "0", kNew, "Lower comes first."},
     {"weight", T::kCount, "0..10000", "100", kNew, "Its share of new work; 0: none."},
     Key{"max_sessions", T::kCount, "0..10000000", "0", kNew,
-        "Sessions at once, over all its endpoints; 0: no bound."}
-        .NotYet(),
+        "Sessions at once, over all its endpoints; 0: no bound."},
     Key{"source_addresses", T::kAddressList, "", "", kNew,
         "Local addresses that connections to it come from."}
         .Note("the system's choice"),
     Key{"verify", T::kObjectOrWord, "verify off", "", kNew,
         "How its certificate is verified; \"off\" verifies nothing."}
         .Note("against the system's CAs and `host`"),
-    Key{"queue", T::kObject, "queue", "", kNow, "Where the depth of its mail queue is read."}
-        .NotYet(),
+    Key{"queue", T::kObject, "queue", "", kNow, "Where the depth of its mail queue is read."},
     {"smtp", T::kObject, "endpoint", "", kNew, "Its endpoint for smtp listeners."},
     {"submission", T::kObject, "endpoint", "", kNew, "Its endpoint for submission listeners."},
     {"imap", T::kObject, "endpoint", "", kNew, "Its endpoint for imap listeners."},
@@ -148,8 +141,7 @@ constexpr Key kEndpoint[] = {
      "How the client's address is handed on: PROXY header (every protocol), XCLIENT (smtp, "
      "submission, lmtp, pop3), ID (imap)."},
     Key{"reauth", T::kWord, "replay xclient-login never", "replay", kNew,
-        "How a submission transaction that moves to another backend logs in there."}
-        .NotYetFor("xclient-login never"),
+        "How a submission transaction that moves to another backend logs in there."},
 };
 
 constexpr Key kVerify[] = {
@@ -193,53 +185,41 @@ constexpr Key kPool[] = {
     {"backends", T::kReferences, "", kRequired, kNew,
      "Its members; for a protocol, those of them that have the endpoint."},
     Key{"balance", T::kWord, "least_load round_robin hash first", "least_load", kNew,
-        "How a member is chosen."}
-        .NotYetFor("hash first", "least_load is used"),
-    Key{"hash_on", T::kWord, "user client", "user", kNew, "What `hash` hashes."}.NotYet(),
+        "How a member is chosen."},
+    Key{"hash_on", T::kWord, "user client", "user", kNew, "What `hash` hashes."},
     {"storage", T::kWord, "shared exclusive separate", "", kNew,
      "Whether its members have the same mailboxes: `shared` at any time, `exclusive` one member "
      "per user at a time, `separate` not at all. Must be said of two or more members that mailbox "
      "listeners can reach."},
     Key{"on_down", T::kWord, "closed open", "closed", kNew,
-        "With every member down: refuse for now, or try them all the same."}
-        .NotYet(),
+        "With every member down: refuse for now, or try them all the same."},
     Key{"spill_below", T::kNumber, "0..1", "0.5", kNow,
-        "Healthy share under which the next priority is used as well."}
-        .NotYet(),
+        "Healthy share under which the next priority is used as well."},
     {"health", T::kObject, "health", "", kNow, "Checks that differ from the global ones."},
-    Key{"weights", T::kObject, "weights", "", kNow, "Weighing that differs from the global one."}
-        .NotYet(),
+    Key{"weights", T::kObject, "weights", "", kNow, "Weighing that differs from the global one."},
 };
 
 constexpr Key kHealth[] = {
-    Key{"interval", T::kDuration, "100ms..1h", "5s", kNow, "Time between checks."}.NotYet(),
+    Key{"interval", T::kDuration, "100ms..1h", "5s", kNow, "Time between checks."},
     Key{"fast_interval", T::kDuration, "100ms..1h", "1s", kNow,
-        "Time between checks while a state is in doubt."}
-        .NotYet(),
-    Key{"timeout", T::kDuration, "10ms..10m", "10s", kNow, "Bound of a whole check."}.NotYet(),
-    Key{"rise", T::kCount, "1..100", "2", kNow, "Good checks in a row that bring an endpoint up."}
-        .NotYet(),
-    Key{"fall", T::kCount, "1..100", "3", kNow, "Failed checks in a row that take it down."}
-        .NotYet(),
+        "Time between checks while a state is in doubt."},
+    Key{"timeout", T::kDuration, "10ms..10m", "10s", kNow, "Bound of a whole check."},
+    Key{"rise", T::kCount, "1..100", "2", kNow, "Good checks in a row that bring an endpoint up."},
+    Key{"fall", T::kCount, "1..100", "3", kNow, "Failed checks in a row that take it down."},
     Key{"slow_start", T::kDuration, "0ms..1h", "30s", kNow,
-        "Time in which a returned endpoint's weight grows to its full."}
-        .NotYet(),
+        "Time in which a returned endpoint's weight grows to its full."},
     {"cooldown", T::kDuration, "0ms..1h", "5s", kNow,
      "Time for which an endpoint is left alone after a session failed there."},
     Key{"hello", T::kHostname, "", "", kNow, "The name given in EHLO."}.Note("`hostname`"),
     Key{"relay_check", T::kBool, "", "true", kNow,
-        "Whether smtp checks try, once a day, that the backend does not relay for anybody."}
-        .NotYet(),
+        "Whether smtp checks try, once a day, that the backend does not relay for anybody."},
     Key{"checks", T::kBool, "", "true", kNow,
-        "Active checks; without them capabilities are learned once and only failures count."}
-        .NotYet(),
+        "Active checks; without them capabilities are learned once and only failures count."},
     Key{"login", T::kObject, "login", "", kNow,
         "Account that imap, pop3 and submission checks log in with."}
-        .NotYet()
         .Note("no login step"),
-    Key{"mail", T::kObject, "mail", "", kNow, "Envelope that smtp checks try, then reset."}
-        .NotYet()
-        .Note("no MAIL step"),
+    Key{"mail", T::kObject, "mail", "", kNow, "Envelope that smtp checks try, then reset."}.Note(
+        "no MAIL step"),
 };
 
 constexpr Key kLogin[] = {
@@ -253,14 +233,11 @@ constexpr Key kMail[] = {
 };
 
 constexpr Key kWeights[] = {
-    Key{"latency", T::kBool, "", "true", kNow, "Whether slow endpoints get less."}.NotYet(),
-    Key{"queue", T::kBool, "", "true", kNow, "Whether backends with long queues get less."}
-        .NotYet(),
-    Key{"min_factor", T::kNumber, "0.001..1", "0.05", kNow, "The least that a factor can become."}
-        .NotYet(),
-    Key{"half_life", T::kDuration, "100ms..1h", "", kNow, "Half-life of the averages."}
-        .NotYet()
-        .Note("the pool's check interval"),
+    Key{"latency", T::kBool, "", "true", kNow, "Whether slow endpoints get less."},
+    Key{"queue", T::kBool, "", "true", kNow, "Whether backends with long queues get less."},
+    Key{"min_factor", T::kNumber, "0.001..1", "0.05", kNow, "The least that a factor can become."},
+    Key{"half_life", T::kDuration, "100ms..1h", "", kNow, "Half-life of the averages."}.Note(
+        "the pool's check interval"),
 };
 
 constexpr Key kDirectory[] = {
@@ -320,20 +297,15 @@ constexpr Key kRule[] = {
         "any"),
     Key{"percent", T::kNumber, "0..100", "", kNew,
         "Holds for this share of users, always the same ones."}
-        .NotYet("who comes to the rule is refused for now")
         .Note("all"),
-    Key{"salt", T::kString, "", "", kNew, "Another salt chooses another share of users."}.NotYet(),
+    Key{"salt", T::kString, "", "", kNew, "Another salt chooses another share of users."},
     Key{"directory", T::kReference, "", "", kNew,
-        "Asked if all else holds; no answer: the rule does not hold."}
-        .NotYet("who comes to the rule is refused for now"),
-    Key{"value", T::kPattern, "", "", kNew, "Pattern that the directory's answer must match."}
-        .NotYet(),
+        "Asked if all else holds; no answer: the rule does not hold."},
+    Key{"value", T::kPattern, "", "", kNew, "Pattern that the directory's answer must match."},
     Key{"on_error", T::kWord, "tempfail next", "tempfail", kNew,
-        "What a failing directory means: refuse for now, or go to the next rule."}
-        .NotYet(),
+        "What a failing directory means: refuse for now, or go to the next rule."},
     Key{"migrated", T::kBool, "", "false", kNew,
-        "The operator's word that the mailboxes of a `percent` rule are where it leads."}
-        .NotYet(),
+        "The operator's word that the mailboxes of a `percent` rule are where it leads."},
     {"mixed", T::kObjectOrWord, "mixed defer", "defer", kNew,
      "A recipient whose home is not the transaction's: `defer` it to the next transaction, or "
      "{\"relay\": POOL}: send the whole transaction there."},
@@ -345,8 +317,7 @@ constexpr Key kRule[] = {
 };
 
 constexpr Key kMixed[] = {
-    Key{"relay", T::kReference, "", kRequired, kNew, "The pool that can take every recipient."}
-        .NotYet("the recipient is deferred"),
+    Key{"relay", T::kReference, "", kRequired, kNew, "The pool that can take every recipient."},
 };
 
 constexpr Key kUsers[] = {
@@ -418,16 +389,12 @@ constexpr Key kSmtp[] = {
     {"replay_memory_total", T::kSize, "1MiB..1024GiB", "256MiB", kNew,
      "The same, all sessions together."},
     Key{"replay_limit", T::kSize, "4KiB..1024GiB", "50MiB", kNew,
-        "Message bytes kept in memory and spool file."}
-        .NotYet(),
-    Key{"spool_dir", T::kPath, "", "/var/spool/postern", kNew, "Where spool files are made."}
-        .NotYet(),
-    Key{"spool_total", T::kSize, "0B..1048576GiB", "4GiB", kNew, "All spool files together."}
-        .NotYet(),
+        "Message bytes kept in memory and spool file."},
+    Key{"spool_dir", T::kPath, "", "/var/spool/postern", kNew, "Where spool files are made."},
+    Key{"spool_total", T::kSize, "0B..1048576GiB", "4GiB", kNew, "All spool files together."},
     {"retries", T::kCount, "0..100", "2", kNew, "Times that a transaction may move."},
     Key{"commit", T::kWord, "streaming after_data", "streaming", kNew,
-        "Whether a message goes to the backend while it comes, or after its end."}
-        .NotYetFor("after_data", "messages are streamed"),
+        "Whether a message goes to the backend while it comes, or after its end."},
     {"legs", T::kObject, "legs", "", kNew, "Connections to backends that wait for more work."},
 };
 
@@ -441,14 +408,12 @@ constexpr Key kDrain[] = {
     {"deadline", T::kDuration, "0ms..168h", "10m", kNow,
      "Time after which the remaining sessions are cut."},
     Key{"upgrade_deadline", T::kDuration, "0ms..8760h", "24h", kNow,
-        "Time for which the old process says no goodbye after an upgrade."}
-        .NotYet(),
+        "Time for which the old process says no goodbye after an upgrade."},
 };
 
 constexpr Key kMetrics[] = {
     Key{"phase_histograms", T::kWord, "backend pool", "backend", kNow,
-        "Label of the phase histograms; `pool` for very many backends."}
-        .NotYet(),
+        "Label of the phase histograms; `pool` for very many backends."},
 };
 
 constexpr Key kProbe[] = {
@@ -476,9 +441,10 @@ constexpr Key kFind[] = {
 };
 
 constexpr Key kAdmin[] = {
-    {"address", T::kSocketAddress, "", "", kNow,
+    {"address", T::kSocketAddress, "", "", kRestart,
      "Where the admin HTTP listens, one or a list; off loopback it needs `token_file`."},
-    {"socket", T::kPath, "", "", kNow, "Unix socket of the same; its permissions are its guard."},
+    {"socket", T::kPath, "", "", kRestart,
+     "Unix socket of the same; its permissions are its guard."},
     {"token_file", T::kPath, "", "", kNow,
      "File with the bearer token of changes, and of reads off loopback."},
 };
@@ -548,10 +514,6 @@ bool HasWord(std::string_view words, std::string_view word) {
 
 bool Key::AppliesTo(std::string_view variant) const {
   return only.empty() || HasWord(only, variant);
-}
-
-bool Key::IsInert(std::string_view value) const {
-  return HasWord(inert_values, value);
 }
 
 const Key* ObjectInfo::Find(std::string_view key) const {

@@ -94,9 +94,6 @@ enum class Type : uint8_t {
 // When a reload makes a change felt.
 enum class Reload : uint8_t { kAtOnce, kNewSessions, kRestart };
 
-// Whether this build acts on the key.
-enum class Effect : uint8_t { kActs, kNotYet };
-
 // The default of a key that must be given.
 inline constexpr std::string_view kRequired = "!";
 
@@ -108,26 +105,9 @@ struct Key {
   Reload reload;
   std::string_view help;
   // What few rows have; see below.
-  Effect effect = Effect::kActs;
-  std::string_view inert_values = {};
-  std::string_view meanwhile = {};
   std::string_view only = {};
   std::string_view note = {};
 
-  // This build does not act on the key, or on these of its values, yet; what happens instead.
-  [[nodiscard]] constexpr Key NotYet(std::string_view instead = {}) const {
-    Key row = *this;
-    row.effect = Effect::kNotYet;
-    row.meanwhile = instead;
-    return row;
-  }
-  [[nodiscard]] constexpr Key NotYetFor(std::string_view some,
-                                        std::string_view instead = {}) const {
-    Key row = *this;
-    row.inert_values = some;
-    row.meanwhile = instead;
-    return row;
-  }
   // Only objects with one of these values of their discriminator have the key.
   [[nodiscard]] constexpr Key Only(std::string_view variants) const {
     Key row = *this;
@@ -144,7 +124,6 @@ struct Key {
   [[nodiscard]] bool is_required() const { return fallback == kRequired; }
   // Whether an object with this discriminator has the key; every one of an object without any.
   [[nodiscard]] bool AppliesTo(std::string_view variant) const;
-  [[nodiscard]] bool IsInert(std::string_view value) const;
 };
 
 struct ObjectInfo {
@@ -162,6 +141,20 @@ struct ObjectInfo {
 [[nodiscard]] const ObjectInfo& Info(ObjectKind kind);
 [[nodiscard]] const ObjectInfo* FindKind(std::string_view name);
 [[nodiscard]] std::span<const ObjectInfo> AllObjects();
+
+// A key of the contract that this build does not act on, or not on some of its values. All of them
+// stand in conf/not_yet.cc; `check`, the problems of the API and the reference name them.
+struct NotYet {
+  ObjectKind kind;
+  std::string_view key;
+  std::string_view values;     // words of the key; empty: whatever its value
+  std::string_view meanwhile;  // what happens instead; may be empty
+
+  [[nodiscard]] bool IsWhole() const { return values.empty(); }
+  [[nodiscard]] bool Names(std::string_view value) const;
+};
+[[nodiscard]] std::span<const NotYet> AllNotYet();
+[[nodiscard]] const NotYet* FindNotYet(ObjectKind kind, std::string_view key);
 
 [[nodiscard]] std::string_view Name(Reload reload);
 // "duration", "network or list of networks", ...: for the reference and for error texts.

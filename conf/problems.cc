@@ -65,16 +65,16 @@ void Problems::Warning(const std::string& path, std::string message, std::string
   warnings_.push_back({file_, place.line, place.column, path, std::move(message), std::move(hint)});
 }
 
-void Problems::NoEffect(const Key& key, std::string_view value, json::Place place,
+void Problems::NoEffect(const NotYet& row, std::string_view value, json::Place place,
                         const std::string& path) {
-  Unused& unused = no_effect_[{&key, std::string(value)}];
+  Unused& unused = no_effect_[{&row, row.IsWhole() ? "" : std::string(value)}];
   const Problem problem{
       file_,
       place.line,
       place.column,
       path,
-      (value.empty() ? Quoted(key.key) : Quoted(value)) + " has no effect in this build yet",
-      std::string(key.meanwhile)};
+      Quoted(row.IsWhole() ? row.key : value) + " has no effect in this build yet",
+      std::string(row.meanwhile)};
   const bool is_earlier =
       std::tie(problem.line, problem.column) < std::tie(unused.problem.line, unused.problem.column);
   if (unused.num_places++ == 0 || is_earlier) unused.problem = problem;

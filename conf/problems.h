@@ -31,9 +31,10 @@ class Problems {
   void ErrorInFile(std::string file, int line, const std::string& path, std::string message,
                    std::string hint = "");
   void Warning(const std::string& path, std::string message, std::string hint = "");
-  // The key (or that value of it) is accepted, but this build does not act on it. Told once per key
-  // and value, at the first place.
-  void NoEffect(const Key& key, std::string_view value, json::Place place, const std::string& path);
+  // The key (or that value of it, if the row names values) is accepted, but this build does not act
+  // on it. Told once per key and value, at the first place.
+  void NoEffect(const NotYet& row, std::string_view value, json::Place place,
+                const std::string& path);
 
   void MarkBroken(const std::string& path) { broken_.insert(path); }
   // Whether nothing was wrong with the value at this path, as far as is known.
@@ -54,7 +55,7 @@ class Problems {
   const json::Node& root_;
   std::vector<Problem> errors_;
   std::vector<Problem> warnings_;
-  std::map<std::pair<const Key*, std::string>, Unused> no_effect_;
+  std::map<std::pair<const NotYet*, std::string>, Unused> no_effect_;
   std::set<std::string> broken_;
 };
 

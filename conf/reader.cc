@@ -108,8 +108,9 @@ ObjectReader::ObjectReader(Problems& problems, const Sources& sources, const Val
     if (row == nullptr) {
       problems_.Error(member.key_place, PathOf(member.key), "unknown key",
                       Suggest(member.key, info_.Names()));
-    } else if (row->effect == Effect::kNotYet && !value_.is_inert) {
-      problems_.NoEffect(*row, "", member.key_place, PathOf(member.key));
+    } else if (const NotYet* not_yet = FindNotYet(kind, member.key);
+               not_yet != nullptr && not_yet->IsWhole() && !value_.is_inert) {
+      problems_.NoEffect(*not_yet, "", member.key_place, PathOf(member.key));
     }
   }
   for (const Key& row : info_.keys)
@@ -337,8 +338,9 @@ bool ObjectReader::WordIndex(std::string_view key, size_t& index) {
                     Nearest(*text, words).empty() ? "" : Suggest(*text, words));
     return false;
   }
-  if (row.IsInert(*text) && !value_.is_inert)
-    problems_.NoEffect(row, *text, Find(row)->place, PathOf(key));
+  if (const NotYet* not_yet = FindNotYet(info_.kind, key);
+      not_yet != nullptr && not_yet->Names(*text) && !value_.is_inert)
+    problems_.NoEffect(*not_yet, *text, Find(row)->place, PathOf(key));
   index = static_cast<size_t>(found - words.begin());
   return true;
 }
@@ -492,7 +494,8 @@ bool ObjectReader::StringMap(std::string_view key,
 }
 
 Value ObjectReader::Below(const Key& row, const Node& node, std::string path) const {
-  return {&node, std::move(path), value_.is_inert || row.effect == Effect::kNotYet};
+  const NotYet* not_yet = FindNotYet(info_.kind, row.key);
+  return {&node, std::move(path), value_.is_inert || (not_yet != nullptr && not_yet->IsWhole())};
 }
 
 std::optional<Value> ObjectReader::Object(std::string_view key) {

@@ -54,15 +54,14 @@ std::string Default(const Key& row) {
   return row.fallback.empty() ? "none" : Code(row.fallback);
 }
 
-std::string Help(const Key& row) {
+std::string Help(ObjectKind kind, const Key& row) {
   std::string help = Cell(row.help);
   if (!row.only.empty()) help += " Only for " + Listed(Split(row.only), " and ") + ".";
-  const std::string meanwhile =
-      row.meanwhile.empty() ? "" : " (" + std::string(row.meanwhile) + ")";
-  if (row.effect == Effect::kNotYet) help += " *No effect in this build yet" + meanwhile + ".*";
-  if (!row.inert_values.empty()) {
-    help += " *No effect in this build yet: " + Listed(Split(row.inert_values), ", ") + meanwhile +
-            ".*";
+  if (const NotYet* not_yet = FindNotYet(kind, row.key)) {
+    help += " *No effect in this build yet";
+    if (!not_yet->IsWhole()) help += ": " + Listed(Split(not_yet->values), ", ");
+    if (!not_yet->meanwhile.empty()) help += " (" + std::string(not_yet->meanwhile) + ")";
+    help += ".*";
   }
   return help;
 }
@@ -92,7 +91,7 @@ prints a JSON Schema for editors. The files in [examples](examples) are complete
 | secret | a string, `{"file": PATH}` or `{"env": NAME}`, read when the configuration is; one newline at the end is dropped |
 | reload | when a change is felt: at once, by new sessions, or after a restart |
 
-This file is generated from the table of keys (`conf/keys.cc`); change it there.
+This file is generated from the tables `conf/keys.cc` and `conf/not_yet.cc`; change it there.
 )";
 
 }  // namespace
@@ -105,7 +104,7 @@ std::string Reference() {
     text += "\n\n| key | value | default | reload | |\n|---|---|---|---|---|\n";
     for (const Key& row : info.keys) {
       text += "| " + Code(row.key) + " | " + Values(row) + " | " + Default(row) + " | " +
-              std::string(Name(row.reload)) + " | " + Help(row) + " |\n";
+              std::string(Name(row.reload)) + " | " + Help(info.kind, row) + " |\n";
     }
   }
   return text;

@@ -166,11 +166,20 @@ void Validator::CheckListener(const Listener& listener, const std::string& path)
   const std::string tls_path = path + "/tls";
   IsKnown(listener.route, route_names_, "route", path + "/route");
   CheckLimits(listener.limits, path + "/limits");
+  for (const std::string_view key : {"auth_failures_per_address", "buffers_total"}) {
+    if (IsGiven(path + "/limits", key))
+      problems_.Warning(json::Join(path + "/limits", key), "only the global one counts",
+                        "/limits/" + std::string(key));
+  }
   if (!problems_.IsSound(path + "/protocol") || !problems_.IsSound(tls_path)) return;
   const std::string protocol(Name(listener.protocol));
   if (listener.tls == TlsMode::kPassthrough && !is_tcp) {
     problems_.Error(tls_path, "passthrough is for tcp listeners, this is " + protocol,
                     "one of none, starttls, implicit");
+  }
+  if (listener.greet_delay > Millis(0) && listener.protocol != Protocol::kSmtp &&
+      listener.protocol != Protocol::kSubmission) {
+    problems_.Warning(path + "/greet_delay", "has no effect on " + protocol + " listeners");
   }
   if (listener.tls == TlsMode::kStartTls && is_tcp)
     problems_.Error(tls_path, "tcp has no STARTTLS", "one of none, implicit, passthrough");

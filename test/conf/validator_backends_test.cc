@@ -15,6 +15,11 @@ TEST_P(ValidatorBackendsTest, SaysExactlyThis) {
   ExpectSaid(GetParam());
 }
 
+std::string NotYetSaid(const std::string& protocol, const std::string& hint = "") {
+  return "/backends/m1/" + protocol + ": \"" + protocol + "\" has no effect in this build yet" +
+         hint;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Backends, ValidatorBackendsTest,
     testing::Values(
@@ -30,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(
         RuleCase{"tcp_starttls",
                  {{"/backends/m1/tcp", R"({"port": 1, "tls": "starttls"})"}},
                  {R"(/backends/m1/tcp/tls: tcp has no STARTTLS (one of none, implicit))"},
-                 {}},
+                 {NotYetSaid("tcp")}},
         RuleCase{
             "no_endpoint",
             {{"/backends/m3", R"({"host": "10.0.0.3"})"}, {"/pools/out/backends/1", R"("m3")"}},
@@ -65,23 +70,24 @@ INSTANTIATE_TEST_SUITE_P(
                    R"({"port": 4190, "tls": "starttls", "client_address": "proxy-v2"})"},
                   {"/backends/m1/tcp", R"({"port": 1, "client_address": "proxy-v1"})"}},
                  {},
-                 {}},
+                 {NotYetSaid("lmtp", R"( (smtp listeners need an "smtp" endpoint))"),
+                  NotYetSaid("sieve"), NotYetSaid("tcp")}},
         RuleCase{
             "xclient_sieve",
             {{"/backends/m1/sieve",
               R"({"port": 4190, "tls": "starttls", "client_address": "xclient"})"}},
             {R"(/backends/m1/sieve/client_address: sieve has no "xclient" (one of none, proxy-v1, proxy-v2))"},
-            {}},
+            {NotYetSaid("sieve")}},
         RuleCase{
             "xclient_tcp",
             {{"/backends/m1/tcp", R"({"port": 1, "client_address": "xclient"})"}},
             {R"(/backends/m1/tcp/client_address: tcp has no "xclient" (one of none, proxy-v1, proxy-v2))"},
-            {}},
+            {NotYetSaid("tcp")}},
         RuleCase{
             "reauth_needs_xclient",
             {{"/backends/m1/submission/reauth", R"("xclient-login")"}},
             {R"(/backends/m1/submission/reauth: xclient-login needs "client_address": "xclient")"},
-            {R"(/backends/m1/submission/reauth: "xclient-login" has no effect in this build yet)"}},
+            {R"(/backends/m1/submission/reauth: "xclient-login" has no effect in this build yet (as "replay"))"}},
         RuleCase{"reauth_elsewhere",
                  {{"/backends/m1/imap/reauth", R"("replay")"}},
                  {},
@@ -157,11 +163,12 @@ INSTANTIATE_TEST_SUITE_P(
             {R"(/backends/m1/queue/address: "nowhere" is not host:port (for example "10.0.0.11:10025"))",
              R"(/backends/m1/queue/interval: a reading would be stale before the next: "stale_after" is shorter than "interval")"},
             {R"(/backends/m1/queue: "queue" has no effect in this build yet)"}},
-        RuleCase{"hash_on_without_hash",
-                 {{"/pools/mx/hash_on", R"("client")"}},
-                 {},
-                 {R"(/pools/mx/hash_on: "hash_on" has no effect in this build yet)",
-                  R"(/pools/mx/hash_on: only "balance": "hash" has a use for it)"}},
+        RuleCase{
+            "hash_on_without_hash",
+            {{"/pools/mx/hash_on", R"("client")"}},
+            {},
+            {R"(/pools/mx/hash_on: only "balance": "hash" has a use for it)",
+             R"(/pools/mx/hash_on: "client" has no effect in this build yet (the user, or recipient, is hashed))"}},
         RuleCase{
             "fast_interval",
             {{"/pools/mx/health", R"({"fast_interval": "6s"})"}},

@@ -24,6 +24,8 @@ TEST_P(ValidatorTest, SaysExactlyThis) {
   ExpectSaid(GetParam());
 }
 
+const std::string kTcpEndpoint = R"(/backends/m1/tcp: "tcp" has no effect in this build yet)";
+
 INSTANTIATE_TEST_SUITE_P(
     References, ValidatorTest,
     testing::Values(
@@ -119,14 +121,25 @@ INSTANTIATE_TEST_SUITE_P(
               R"({"name": "t", "protocol": "tcp", "address": "0.0.0.0:9930", "tls": "starttls", "route": "out"})"},
              {"/backends/m1/tcp", R"({"port": 9931})"}},
             {R"(/listeners/3/tls: tcp has no STARTTLS (one of none, implicit, passthrough))"},
-            {R"(/listeners/3/protocol: "tcp" has no effect in this build yet)"}},
+            {R"(/listeners/3/protocol: "tcp" has no effect in this build yet (the listener is not opened))",
+             kTcpEndpoint}},
         RuleCase{
             "tcp_needs_no_tls_key",
             {{"/listeners/3",
               R"({"name": "t", "protocol": "tcp", "address": "0.0.0.0:9930", "route": "out"})"},
              {"/backends/m1/tcp", R"({"port": 9931})"}},
             {},
-            {R"(/listeners/3/protocol: "tcp" has no effect in this build yet)"}},
+            {R"(/listeners/3/protocol: "tcp" has no effect in this build yet (the listener is not opened))",
+             kTcpEndpoint}},
+        RuleCase{
+            "keys_that_say_nothing_there",
+            {{"/listeners/0/greet_delay", R"("2s")"},
+             {"/listeners/2/greet_delay", R"("2s")"},
+             {"/listeners/2/limits", R"({"sessions": 10, "auth_failures_per_address": "3/1m"})"}},
+            {},
+            {"/listeners/2/greet_delay: has no effect on imap listeners",
+             "/listeners/2/limits/auth_failures_per_address: only the global one counts "
+             "(/limits/auth_failures_per_address)"}},
         RuleCase{"tls_must_be_said",
                  {{"/listeners/2/tls", ""}},
                  {R"(/listeners/2: "tls" is missing (one of none, starttls, implicit))"},
@@ -189,7 +202,7 @@ INSTANTIATE_TEST_SUITE_P(
             {{"/listeners/2/limits", R"({"buffer": "2MiB"})"},
              {"/limits", R"({"buffers_total": "1MiB"})"}},
             {R"(/listeners/2/limits/buffer: one session's "buffer" is larger than "buffers_total")"},
-            {}}),
+            {R"(/limits/buffers_total: "buffers_total" has no effect in this build yet ("buffer" bounds each session))"}}),
     RuleCaseName);
 
 INSTANTIATE_TEST_SUITE_P(
@@ -275,19 +288,23 @@ INSTANTIATE_TEST_SUITE_P(
                   {"/node", R"({"name": "n", "site": "a"})"}},
                  {},
                  {R"(/backends/m1/site: "site" has no effect in this build yet (said in 2 places))",
+                  R"(/node/name: "name" has no effect in this build yet)",
                   R"(/node/site: "site" has no effect in this build yet)"}},
+        RuleCase{"pool_keys",
+                 {{"/pools/mx/balance", R"("hash")"},
+                  {"/pools/mx/on_down", R"("open")"},
+                  {"/pools/mx/spill_below", "0.3"},
+                  {"/pools/store/balance", R"("first")"},
+                  {"/pools/store/on_down", R"("closed")"},
+                  {"/pools/out/balance", R"("round_robin")"}},
+                 {},
+                 {R"(/pools/mx/on_down: "open" has no effect in this build yet (as "closed"))",
+                  R"(/pools/mx/spill_below: "spill_below" has no effect in this build yet)"}},
         RuleCase{
-            "pool_keys",
-            {{"/pools/mx/balance", R"("hash")"},
-             {"/pools/mx/on_down", R"("open")"},
-             {"/pools/mx/spill_below", "0.3"},
-             {"/pools/store/balance", R"("first")"},
-             {"/pools/out/balance", R"("round_robin")"}},
+            "exclusive_storage",
+            {{"/pools/store/storage", R"("exclusive")"}},
             {},
-            {R"(/pools/mx/balance: "hash" has no effect in this build yet (least_load is used))",
-             R"(/pools/mx/on_down: "on_down" has no effect in this build yet)",
-             R"(/pools/mx/spill_below: "spill_below" has no effect in this build yet)",
-             R"(/pools/store/balance: "first" has no effect in this build yet (least_load is used))"}},
+            {R"(/pools/store/storage: "exclusive" has no effect in this build yet (as "shared": nothing keeps a user on one member))"}},
         RuleCase{
             "smtp_keys",
             {{"/smtp",
@@ -302,7 +319,7 @@ INSTANTIATE_TEST_SUITE_P(
              {"/metrics", R"({"phase_histograms": "pool"})"}},
             {},
             {R"(/weights: "weights" has no effect in this build yet)",
-             R"(/metrics/phase_histograms: "phase_histograms" has no effect in this build yet)"}}),
+             R"(/metrics/phase_histograms: "pool" has no effect in this build yet (as "backend"))"}}),
     RuleCaseName);
 
 TEST(ValidatorChecksTest, AsksForEveryFileThatTheConfigurationNames) {

@@ -1,0 +1,83 @@
+// not_yet: THE table of keys, and values of keys, that this build accepts and does not act on.
+//
+// Whoever makes one act strikes its row; the warnings, the reference and the tests follow.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "conf/keys.h"
+#include "conf/values.h"
+
+namespace postern::conf {
+namespace {
+
+using K = ObjectKind;
+
+// A whole object of the contract that has no effect is named once, by the key that holds it.
+constexpr NotYet kNotYet[] = {
+    {K::kTop, "directories", "", ""},
+    {K::kTop, "weights", "", ""},
+    {K::kTop, "probes", "", ""},
+    {K::kNode, "name", "", ""},
+    {K::kNode, "site", "", ""},
+
+    {K::kListener, "protocol", "lmtp sieve tcp", "the listener is not opened"},
+
+    {K::kBackend, "site", "", ""},
+    {K::kBackend, "priority", "", ""},
+    {K::kBackend, "max_sessions", "", ""},
+    {K::kBackend, "queue", "", ""},
+    {K::kBackend, "lmtp", "", "smtp listeners need an \"smtp\" endpoint"},
+    {K::kBackend, "sieve", "", ""},
+    {K::kBackend, "tcp", "", ""},
+    {K::kEndpoint, "reauth", "xclient-login never", "as \"replay\""},
+
+    {K::kPool, "hash_on", "client", "the user, or recipient, is hashed"},
+    {K::kPool, "storage", "exclusive", "as \"shared\": nothing keeps a user on one member"},
+    {K::kPool, "on_down", "open", "as \"closed\""},
+    {K::kPool, "spill_below", "", ""},
+    {K::kPool, "weights", "", ""},
+
+    {K::kHealth, "interval", "", ""},
+    {K::kHealth, "fast_interval", "", ""},
+    {K::kHealth, "timeout", "", ""},
+    {K::kHealth, "rise", "", ""},
+    {K::kHealth, "fall", "", ""},
+    {K::kHealth, "slow_start", "", ""},
+    {K::kHealth, "relay_check", "", ""},
+    {K::kHealth, "checks", "", "there are none"},
+    {K::kHealth, "login", "", ""},
+    {K::kHealth, "mail", "", ""},
+
+    {K::kRule, "directory", "", "who comes to the rule is refused for now"},
+    {K::kRule, "value", "", ""},
+    {K::kRule, "on_error", "", ""},
+    {K::kMixed, "relay", "", "the recipient is deferred"},
+
+    {K::kLimits, "buffers_total", "", "\"buffer\" bounds each session"},
+
+    {K::kSmtp, "replay_limit", "", ""},
+    {K::kSmtp, "spool_dir", "", ""},
+    {K::kSmtp, "spool_total", "", ""},
+    {K::kSmtp, "commit", "after_data", "messages are streamed"},
+    {K::kDrain, "upgrade_deadline", "", ""},
+    {K::kMetrics, "phase_histograms", "pool", "as \"backend\""},
+};
+
+}  // namespace
+
+bool NotYet::Names(std::string_view value) const {
+  const auto words = Split(values);
+  return std::find(words.begin(), words.end(), value) != words.end();
+}
+
+std::span<const NotYet> AllNotYet() {
+  return kNotYet;
+}
+
+const NotYet* FindNotYet(ObjectKind kind, std::string_view key) {
+  for (const NotYet& row : kNotYet)
+    if (row.kind == kind && row.key == key) return &row;
+  return nullptr;
+}
+
+}  // namespace postern::conf
