@@ -16,6 +16,8 @@
 #include <utility>
 
 #include "lb/base/log.h"
+#include "lb/daemon/endpoint_gauges.h"
+#include "lb/net/own_addresses.h"
 #include "lb/tls/cert_info.h"
 #include "lb/tls/certificate_store.h"
 #include "lb/tls/tls_library.h"
@@ -159,7 +161,7 @@ base::Result<Process::Bindings> Process::Bind(const conf::Config& config) const 
 void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   snapshot->generation = ++generation_;
   const conf::Config& config = *snapshot->config;
-  FillSlots(*snapshot, registry_.Configure(config));
+  FillSlots(*snapshot, registry_.Configure(config, tls::GroupsInUse(config.tls.groups)));
   for (WorkerParts& worker : snapshot->workers)
     worker.listeners = Announce(*snapshot, worker.listeners);
   if (!config.tls.ticket_keys.empty()) {
@@ -388,7 +390,17 @@ void Process::OnHousekeeping() {
     last_rotation_ = loop_.Now();
   }
   for (size_t i = 0; i < workers_.size(); ++i) workers_[i]->ReportLag();
+  WarnOfDroppedLines();
   housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
+}
+
+void Process::WarnOfDroppedLines() {
+  const uint64_t num_dropped = session_log_.num_dropped();
+  if (num_dropped == num_dropped_told_) return;
+  base::log::Warn("session_log_dropped",
+                  {{"lines", std::to_string(num_dropped - num_dropped_told_)},
+                   {"why", "the reader of log.sessions is too slow, or its disk is full"}});
+  num_dropped_told_ = num_dropped;
 }
 
 StatusReport Process::Status() const {
@@ -412,6 +424,8 @@ StatusReport Process::Status() const {
 }
 
 std::string Process::MetricsText() {
+  if (snapshot_ != nullptr) ShowEndpoints(*snapshot_->endpoints, registry_);
+  registry_.SetSessionLogDropped(session_log_.num_dropped());
   return registry_.Text();
 }
 

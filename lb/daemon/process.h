@@ -57,6 +57,7 @@ class Process final : public AdminBackend {
   [[nodiscard]] base::Result<Bindings> Bind(const conf::Config& config) const;
   void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
   [[nodiscard]] std::string OpenAdmin(const conf::Config& config);
+  void WarnOfDroppedLines();
   void OnSignal(int signal);
   void OnHousekeeping();
   void OnDrainTick();
@@ -97,6 +98,7 @@ class Process final : public AdminBackend {
   io::Timer drain_timer_;
   io::Timer housekeeping_timer_;
   base::MonoTime last_rotation_{};
+  uint64_t num_dropped_told_ = 0;  // lines of the session log
 };
 
 // The commit that this binary was built from; "unknown" outside a checkout.

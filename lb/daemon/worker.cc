@@ -48,7 +48,9 @@ Worker::Worker(int index, Shared& shared, metrics::Registry& registry, metrics::
       picker_(index, rng_),
       env_{loop_, dialer_, resolver_, rng_, picker_, recorder_, log_, *this, nullptr},
       drain_timer_(loop_.timers(), io::Timer::Invoke<&Worker::DrainTick, Worker>, this),
-      flush_timer_(loop_.timers(), io::Timer::Invoke<&Worker::FlushTick, Worker>, this) {}
+      flush_timer_(loop_.timers(), io::Timer::Invoke<&Worker::FlushTick, Worker>, this) {
+  recorder_.EventLoopLag(index_, base::Duration::zero());  // its gauges exist from now on
+}
 
 Worker::~Worker() {
   POSTERN_CHECK(!thread_.joinable());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace postern::tls {
 
@@ -15,5 +16,7 @@ namespace postern::tls {
 [[nodiscard]] bool HasMlkem();
 // Whether a group of the configuration can be used: "X25519", "P-256", ...
 [[nodiscard]] bool KnowsGroup(const std::string& group);
+// Those of a configuration that can be used, in its order; the defaults if it names none.
+[[nodiscard]] std::vector<std::string> GroupsInUse(const std::vector<std::string>& configured);
 
 }  // namespace postern::tls

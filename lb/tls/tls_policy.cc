@@ -24,8 +24,10 @@ constexpr uint16_t kAlgorithms[] = {
     SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_RSA_PSS_RSAE_SHA512, SSL_SIGN_RSA_PKCS1_SHA512,
 };
 
-std::string DefaultGroups() {
-  return HasMlkem() ? "X25519MLKEM768:X25519:P-256:P-384" : "X25519:P-256:P-384";
+std::vector<std::string> DefaultGroups() {
+  std::vector<std::string> groups = {"X25519", "P-256", "P-384"};
+  if (HasMlkem()) groups.insert(groups.begin(), "X25519MLKEM768");
+  return groups;
 }
 
 }  // namespace
@@ -43,15 +45,21 @@ bool KnowsGroup(const std::string& group) {
   return is_known;
 }
 
+std::vector<std::string> GroupsInUse(const std::vector<std::string>& configured) {
+  if (configured.empty()) return DefaultGroups();
+  std::vector<std::string> known;
+  for (const std::string& group : configured)
+    if (KnowsGroup(group)) known.push_back(group);
+  return known;
+}
+
 bool ApplyPolicy(SSL_CTX* context, uint16_t min_version, const std::vector<std::string>& groups,
                  std::string* error) {
   std::string list;
-  for (const std::string& group : groups) {
-    if (!KnowsGroup(group)) continue;
+  for (const std::string& group : GroupsInUse(groups)) {
     if (!list.empty()) list += ':';
     list += group;
   }
-  if (groups.empty()) list = DefaultGroups();
   if (list.empty()) {
     *error = "none of the key exchange groups is known to this build";
     return false;

@@ -127,6 +127,8 @@ TEST_F(CertInfoTest, TrustStoresAreSharedByPath) {
 TEST(TlsLibraryTest, NamesItselfAndItsGroups) {
   EXPECT_THAT(LibraryName(), ::testing::StartsWith("BoringSSL API "));
   EXPECT_TRUE(KnowsGroup("X25519"));
+  EXPECT_THAT(GroupsInUse({"P-384", "X448", "X25519"}), ElementsAre("P-384", "X25519"));
+  EXPECT_THAT(GroupsInUse({}), ::testing::Contains("X25519"));
   EXPECT_TRUE(KnowsGroup("P-256"));
   EXPECT_EQ(KnowsGroup("X25519MLKEM768"), HasMlkem());
   EXPECT_FALSE(KnowsGroup("CECPQ2"));
