@@ -33,8 +33,13 @@ struct Problem {
 // Questions that need a library or the system; each returns an error text, or nothing if all is
 // well. One that is not set is not asked.
 struct FileChecks {
-  // Readable, matching, not expired; what lb/tls says of it.
+  // Readable, matching, of a kind that can be used; what lb/tls says of it.
   std::function<std::optional<std::string>(const std::string& cert, const std::string& key)> pair;
+  // Whether the certificate of a good pair is valid now. A process that starts takes one that is
+  // not with a warning: a certificate that has expired overnight must not take all mail down.
+  std::function<std::optional<std::string>(const std::string& cert)> validity;
+  enum class Invalid : uint8_t { kError, kWarning };
+  Invalid invalid = Invalid::kError;
   std::function<std::optional<std::string>(const std::string& path)> ca_file;
   std::function<std::optional<std::string>(const std::string& path)> ticket_keys;
   std::function<bool(const std::string& group)> knows_group;  // this build's TLS library

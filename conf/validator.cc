@@ -98,7 +98,18 @@ void Validator::CheckFile(
 void Validator::CheckPair(const std::string& cert, const std::string& key,
                           const std::string& path) {
   if (cert.empty() || key.empty() || !checks_.pair) return;
-  if (auto error = checks_.pair(cert, key)) problems_.Error(path, *std::move(error));
+  if (auto error = checks_.pair(cert, key)) {
+    problems_.Error(path, *std::move(error));
+    return;
+  }
+  if (!checks_.validity) return;
+  auto invalid = checks_.validity(cert);
+  if (!invalid) return;
+  if (checks_.invalid == FileChecks::Invalid::kError) {
+    problems_.Error(path, *std::move(invalid));
+  } else {
+    problems_.Warning(path, *std::move(invalid), "served all the same; peers will refuse it");
+  }
 }
 
 void Validator::CheckTls() {

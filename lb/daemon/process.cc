@@ -45,14 +45,40 @@ void PrintProblems(const std::vector<conf::Problem>& problems, const char* kind)
     std::fprintf(stderr, "%s: %s\n", kind, problem.ToString().c_str());
 }
 
+// What a start lets pass (SystemFileChecks) is said where errors are looked for.
+void LogInvalidCertificates(const Snapshot& snapshot, base::WallTime now) {
+  if (snapshot.certificates == nullptr) return;
+  for (const tls::ServerCertificate& certificate : snapshot.certificates->certificates())
+    if (now < certificate.not_before || now >= certificate.not_after)
+      base::log::Error("certificate_invalid",
+                       {{"certificate", certificate.path},
+                        {"not_before", base::log::FormatTime(certificate.not_before)},
+                        {"not_after", base::log::FormatTime(certificate.not_after)},
+                        {"why", "clients will refuse it"}});
+}
+
+base::Result<std::string> ReadToken(const std::string& path) {
+  std::string token;
+  if (path.empty()) return token;
+  std::ifstream file(path);
+  if (!std::getline(file, token) || token.empty())
+    return base::Error{"admin.token_file: " + path + " cannot be read, or has an empty first line"};
+  return token;
+}
+
 std::string BindingKey(const conf::Listener& listener, size_t place) {
   return listener.name + "#" + std::to_string(place) + "#" + listener.addresses[place].ToString();
 }
 
 }  // namespace
 
-conf::FileChecks SystemFileChecks() {
+conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
   conf::FileChecks checks;
+  checks.invalid = invalid;
+  checks.validity = [](const std::string& cert) { return tls::CheckValidity(cert); };
+  checks.is_own_address = [own = net::OwnAddresses()](const base::IpAddress& ip) {
+    return own.count(ip) > 0;
+  };
   checks.pair = [](const std::string& cert, const std::string& key) {
     return tls::CheckPair(cert, key);
   };
@@ -75,7 +101,8 @@ Process::~Process() = default;
 int Process::Run() {
   net::SignalWatcher::Block({SIGHUP, SIGTERM, SIGINT, SIGUSR1});
   RaiseDescriptorLimit();
-  conf::LoadResult loaded = conf::LoadFile(config_path_, SystemFileChecks());
+  conf::LoadResult loaded =
+      conf::LoadFile(config_path_, SystemFileChecks(conf::FileChecks::Invalid::kWarning));
   PrintProblems(loaded.warnings, "warning");
   PrintProblems(loaded.errors, "error");
   if (!loaded.config) return 1;
@@ -112,6 +139,7 @@ int Process::Run() {
   for (const conf::Problem& warning : loaded.warnings)
     built.value()->problems.push_back(warning.ToString());
   Publish(std::move(built).value(), std::move(bindings).value());
+  LogInvalidCertificates(*snapshot_, started_);
   for (const auto& [key, binding] : bindings_)
     base::log::Info("listening",
                     {{"listener", binding.name}, {"address", binding.address.ToString()}});
@@ -209,6 +237,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
   };
   std::shared_ptr<Snapshot> snapshot;
   base::Result<Bindings> bindings = Bindings();
+  base::Result<std::string> token = std::string();
   if (is_draining_) {
     reject("the process is ending");
   } else if (loaded.config) {
@@ -221,6 +250,8 @@ ReloadReport Process::Reload(DryRun dry_run) {
       snapshot = std::move(built).value();
       bindings = Bind(*snapshot->config);
       if (!bindings) reject(bindings.error());
+      token = ReadToken(snapshot->config->admin.token_file);
+      if (!token) reject(token.error());
       // What a running process cannot change is said rather than ignored.
       if (NumWorkers(*snapshot->config) != workers_.size())
         snapshot->problems.push_back("workers: takes effect at the next start");
@@ -238,6 +269,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
                                          {"first", report.errors.front().ToString()}});
     return report;
   }
+  token_ = std::move(token).value();
   for (const conf::Problem& warning : loaded.warnings)
     snapshot->problems.push_back(warning.ToString());
   if (const std::string error =
@@ -253,11 +285,9 @@ ReloadReport Process::Reload(DryRun dry_run) {
 
 std::string Process::OpenAdmin(const conf::Config& config) {
   admin_ = std::make_unique<Admin>(*this);
-  if (!config.admin.token_file.empty()) {
-    std::ifstream file(config.admin.token_file);
-    if (!std::getline(file, token_) || token_.empty())
-      return "admin.token_file: " + config.admin.token_file + " cannot be read, or is empty";
-  }
+  auto token = ReadToken(config.admin.token_file);
+  if (!token) return token.error();
+  token_ = std::move(token).value();
   admin_addresses_ = config.admin.addresses;
   admin_socket_ = config.admin.socket;
   http_ = std::make_unique<net::HttpServer>(loop_, [this](const net::HttpRequest& request) {

@@ -104,7 +104,8 @@ class Process final : public AdminBackend {
 // The commit that this binary was built from; "unknown" outside a checkout.
 [[nodiscard]] std::string Revision();
 
-// The checks of files that conf/ asks for, answered by lb/tls.
-[[nodiscard]] conf::FileChecks SystemFileChecks();
+// The checks that conf/ asks for, answered by lb/tls and lb/net.
+[[nodiscard]] conf::FileChecks SystemFileChecks(
+    conf::FileChecks::Invalid invalid = conf::FileChecks::Invalid::kError);
 
 }  // namespace postern::daemon

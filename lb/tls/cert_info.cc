@@ -21,9 +21,14 @@ base::Result<CertificateInfo> ReadCertificateInfo(const std::string& path) {
   return info;
 }
 
-std::optional<std::string> CheckPair(const std::string& cert_path, const std::string& key_path,
-                                     const base::Clock& clock) {
+std::optional<std::string> CheckPair(const std::string& cert_path, const std::string& key_path) {
   const base::Result<ServerCertificate> loaded = LoadServerCertificate(cert_path, key_path);
+  if (!loaded.ok()) return loaded.error();
+  return std::nullopt;
+}
+
+std::optional<std::string> CheckValidity(const std::string& cert_path, const base::Clock& clock) {
+  const base::Result<CertificateInfo> loaded = ReadCertificateInfo(cert_path);
   if (!loaded.ok()) return loaded.error();
   const base::WallTime now = clock.WallNow();
   if (now >= loaded->not_after) {

@@ -23,10 +23,12 @@ struct CertificateInfo {
 // Of the first certificate in the file.
 [[nodiscard]] base::Result<CertificateInfo> ReadCertificateInfo(const std::string& path);
 
-// Readable, in PEM, belonging together, of a key type that can be used, valid now.
+// Readable, in PEM, belonging together, of a key type that can be used.
 [[nodiscard]] std::optional<std::string> CheckPair(const std::string& cert_path,
-                                                   const std::string& key_path,
-                                                   const base::Clock& clock = base::SystemClock());
+                                                   const std::string& key_path);
+// Neither expired nor from the future.
+[[nodiscard]] std::optional<std::string> CheckValidity(
+    const std::string& cert_path, const base::Clock& clock = base::SystemClock());
 [[nodiscard]] std::optional<std::string> CheckCaFile(const std::string& path);
 [[nodiscard]] std::optional<std::string> CheckTicketKeys(const std::string& path);
 

@@ -351,6 +351,27 @@ TEST(ValidatorChecksTest, AsksForEveryFileThatTheConfigurationNames) {
                           "/backends/m1/verify/cert: bad pair"));
 }
 
+TEST(ValidatorChecksTest, ACertificateThatHasExpiredStopsAReloadButNotAStart) {
+  FileChecks checks;
+  checks.pair = [](const std::string& cert, const std::string&) {
+    return cert == "/etc/b.crt" ? std::optional<std::string>("bad pair") : std::nullopt;
+  };
+  checks.validity = [](const std::string& cert) {
+    return std::optional<std::string>(cert + ": expired");
+  };
+  const std::vector<Change> changes = {
+      {"/tls/certificates/1", R"({"cert": "b.crt", "key": "b.key"})"}};
+  EXPECT_THAT(
+      PlainTexts(LoadChanged(changes, checks).errors),
+      ElementsAre("/tls/certificates/0: /etc/a.crt: expired", "/tls/certificates/1: bad pair"));
+  checks.invalid = FileChecks::Invalid::kWarning;
+  const LoadResult start = LoadChanged(changes, checks);
+  EXPECT_THAT(PlainTexts(start.errors), ElementsAre("/tls/certificates/1: bad pair"));
+  EXPECT_THAT(PlainTexts(start.warnings),
+              ElementsAre("/tls/certificates/0: /etc/a.crt: expired "
+                          "(served all the same; peers will refuse it)"));
+}
+
 TEST(ValidatorChecksTest, GroupsThatTheBuildLacksAreLeftOut) {
   FileChecks checks;
   checks.knows_group = [](const std::string& group) {
