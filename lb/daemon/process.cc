@@ -166,6 +166,13 @@ base::Result<Process::Bindings> Process::Bind(const conf::Config& config) const 
   Bindings wanted;
   for (uint32_t i = 0; i < config.listeners.size(); ++i) {
     const conf::Listener& listener = config.listeners[i];
+    if (!session::IsServed(listener.protocol)) {  // `check` warns of it
+      base::log::Warn("listener_not_opened",
+                      {{"listener", listener.name},
+                       {"why", "this build does not speak " +
+                                   std::string(conf::Name(listener.protocol)) + " yet"}});
+      continue;
+    }
     for (size_t place = 0; place < listener.addresses.size(); ++place) {
       const std::string key = BindingKey(listener, place);
       BoundListener binding;

@@ -125,7 +125,7 @@ void Worker::OnAccept(const std::string& key, net::OwnedFd fd, const base::Socke
                                             {"client", peer.ToString()},
                                             {"reason", std::string(words)}});
   };
-  if (shared_.sessions.load(std::memory_order_relaxed) >= limits().sessions)
+  if (shared_.sessions.load(std::memory_order_relaxed) >= listener->conf.limits.sessions)
     return reject(metrics::RejectReason::kLimitSessions, "limit_sessions");
   const bool has_proxy = !listener->conf.accept_proxy_from.empty();
   if (has_proxy && !base::AnyContains(listener->conf.accept_proxy_from, peer.ip))

@@ -27,6 +27,21 @@ std::string_view RefusalLine(conf::Protocol protocol) {
   return "";
 }
 
+bool IsServed(conf::Protocol protocol) {
+  switch (protocol) {
+    case conf::Protocol::kImap:
+    case conf::Protocol::kPop3:
+    case conf::Protocol::kSmtp:
+    case conf::Protocol::kSubmission:
+      return true;
+    case conf::Protocol::kLmtp:
+    case conf::Protocol::kSieve:
+    case conf::Protocol::kTcp:
+      break;
+  }
+  return false;
+}
+
 std::unique_ptr<Session> MakeSession(SessionEnv& env,
                                      std::shared_ptr<const ListenerSettings> listener,
                                      ClientFacts client, std::unique_ptr<io::Stream> front) {
@@ -42,7 +57,7 @@ std::unique_ptr<Session> MakeSession(SessionEnv& env,
     case conf::Protocol::kTcp:
       break;
   }
-  // The validator lets no listener of another protocol through to a worker.
+  // No listener of another protocol is opened (IsServed).
   POSTERN_CHECK(false);
   return nullptr;
 }

@@ -131,6 +131,9 @@ class Session {
 // -ERR.
 [[nodiscard]] std::string_view RefusalLine(conf::Protocol protocol);
 
+// Whether there is a session for it: other listeners are not opened.
+[[nodiscard]] bool IsServed(conf::Protocol protocol);
+
 // Takes over the stream. One factory: the only place that knows which protocol has which session.
 [[nodiscard]] std::unique_ptr<Session> MakeSession(SessionEnv& env,
                                                    std::shared_ptr<const ListenerSettings> listener,
