@@ -188,6 +188,10 @@ void Recorder::Retry(conf::Protocol protocol, base::FaultKind reason) {
       1);
 }
 
+void Recorder::QueueReadError(const std::string& backend) {
+  Add(Find(Family::kBackendQueueReadErrors, {backend}), 1);
+}
+
 void Recorder::CommandDone(conf::Protocol protocol, Command command, base::Duration duration) {
   Slot& slot = commands_[static_cast<size_t>(protocol)][static_cast<size_t>(command)];
   if (slot == 0)

@@ -128,6 +128,8 @@ class Recorder {
   // The work went on to another endpoint (login, or a transaction before any byte of it was
   // replayed).
   void Retry(conf::Protocol protocol, base::FaultKind reason);
+  // A read of the backend's queue source that gave nothing of use.
+  void QueueReadError(const std::string& backend);
 
   void CommandDone(conf::Protocol protocol, Command command, base::Duration duration);
   void SmtpTransaction(const ListenerSlots& listener, ReplyClass reply);
@@ -179,6 +181,9 @@ class Registry {
   enum class EndpointGauge : uint8_t { kUp, kDegraded, kWeightRatio };
   void SetEndpoint(const std::string& backend, conf::Protocol protocol, EndpointGauge gauge,
                    double value);
+  // Of backends whose queue is configured to be read; others are ignored.
+  enum class QueueGauge : uint8_t { kDepth, kReadTimestamp, kTimeToHard };
+  void SetQueue(const std::string& backend, QueueGauge gauge, double value);
   enum class AdminState : uint8_t { kReady, kDrain, kMaintenance };
   void SetEndpointAdmin(const std::string& backend, conf::Protocol protocol, AdminState state);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 
 #include "lb/base/check.h"
@@ -151,6 +152,9 @@ Registry::Slots Registry::Configure(const conf::Config& config,
       case Family::kBackendDegraded:
       case Family::kBackendWeightRatio:
       case Family::kBackendAdminState:
+      case Family::kBackendQueueDepth:
+      case Family::kBackendQueueReadTimestamp:
+      case Family::kBackendQueueTimeToHard:
       case Family::kCertificateNotAfter:
         return true;
       default:
@@ -216,6 +220,12 @@ Registry::Slots Registry::Configure(const conf::Config& config,
         impl_->KeepValue(old, {Family::kBackendAdminState, {backend.name, protocol, state}},
                          std::string_view(state) == "ready" ? 1 : 0);
       of_backend.push_back(its);
+    }
+    if (backend.queue) {
+      impl_->KeepValue(old, {Family::kBackendQueueDepth, {backend.name}}, 0);
+      impl_->KeepValue(old, {Family::kBackendQueueReadTimestamp, {backend.name}}, 0);
+      impl_->KeepValue(old, {Family::kBackendQueueTimeToHard, {backend.name}}, HUGE_VAL);
+      (void)impl_->Get(Family::kBackendQueueReadErrors, {backend.name}, true);
     }
     slots.endpoints.push_back(std::move(of_backend));
   }
@@ -296,6 +306,15 @@ void Registry::SetEndpoint(const std::string& backend, conf::Protocol protocol, 
   const std::lock_guard lock(impl_->mutex);
   impl_->values[{kFamilies[static_cast<size_t>(gauge)],
                  {backend, std::string(conf::Name(protocol))}}] = value;
+}
+
+void Registry::SetQueue(const std::string& backend, QueueGauge gauge, double value) {
+  static constexpr std::array<Family, 3> kFamilies = {Family::kBackendQueueDepth,
+                                                      Family::kBackendQueueReadTimestamp,
+                                                      Family::kBackendQueueTimeToHard};
+  const std::lock_guard lock(impl_->mutex);
+  const auto it = impl_->values.find({kFamilies[static_cast<size_t>(gauge)], {backend}});
+  if (it != impl_->values.end()) it->second = value;
 }
 
 void Registry::SetEndpointAdmin(const std::string& backend, conf::Protocol protocol,
