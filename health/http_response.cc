@@ -1,0 +1,178 @@
+// http_response: lines of the head, sizes of chunks, slices of the body.
+// SPDX-License-Identifier: Apache-2.0
+#include "health/http_response.h"
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+#include <utility>
+
+#include "lb/base/escape.h"
+
+namespace postern::health {
+namespace {
+
+constexpr uint64_t kMaxBodyBytes = uint64_t{1} << 40;  // nobody reads as much; keeps sums in range
+
+std::string_view Trim(std::string_view text) {
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool ParseNumber(std::string_view text, int base, uint64_t& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
+  return !text.empty() && error == std::errc() && end == text.data() + text.size() &&
+         number <= kMaxBodyBytes;
+}
+
+}  // namespace
+
+bool HttpResponse::IsOfLines() const {
+  switch (state_) {
+    case State::kStatusLine:
+    case State::kHeader:
+    case State::kChunkSize:
+    case State::kChunkEnd:
+    case State::kTrailer:
+      return true;
+    case State::kLength:
+    case State::kChunkData:
+    case State::kToEnd:
+      break;
+  }
+  return false;
+}
+
+HttpResponse::Step HttpResponse::Next(base::ByteView input) {
+  if (status_ != Status::kMore || input.empty()) return {};
+  if (IsOfLines()) {
+    const size_t end = input.find('\n');
+    const size_t consumed = end == base::ByteView::npos ? input.size() : end + 1;
+    const bool is_of_chunk = state_ == State::kChunkSize || state_ == State::kChunkEnd;
+    if (!is_of_chunk) head_bytes_ += consumed;
+    if (head_bytes_ > kMaxHeadBytes ||
+        (is_of_chunk && line_.size() + consumed > kMaxChunkLineBytes)) {
+      Fail(is_of_chunk ? "a chunk's size has no end" : "the answer's header is too long");
+      return {};
+    }
+    line_.append(input.substr(0, consumed));
+    if (line_.ends_with('\n')) {
+      line_.pop_back();
+      if (line_.ends_with('\r')) line_.pop_back();
+      TakeLine(std::exchange(line_, {}));
+    }
+    return {consumed, {}};
+  }
+  Step step;
+  step.consumed = input.size();
+  if (state_ != State::kToEnd) {
+    step.consumed = static_cast<size_t>(std::min<uint64_t>(input.size(), left_bytes_));
+    left_bytes_ -= step.consumed;
+    if (left_bytes_ == 0 && state_ == State::kLength) status_ = Status::kDone;
+    if (left_bytes_ == 0 && state_ == State::kChunkData) state_ = State::kChunkEnd;
+  }
+  step.body = input.substr(0, step.consumed);
+  return step;
+}
+
+void HttpResponse::End(bool is_clean) {
+  if (status_ != Status::kMore) return;
+  if (state_ == State::kToEnd && is_clean) {
+    status_ = Status::kDone;
+  } else {
+    Fail(state_ == State::kStatusLine && line_.empty() ? "the connection ended without an answer"
+                                                       : "the answer was cut off");
+  }
+}
+
+void HttpResponse::Fail(std::string why) {
+  status_ = Status::kBroken;
+  error_ = std::move(why);
+}
+
+void HttpResponse::TakeLine(std::string_view line) {
+  switch (state_) {
+    case State::kStatusLine:
+      return TakeStatusLine(line);
+    case State::kHeader:
+      return line.empty() ? EndOfHeader() : TakeHeader(line);
+    case State::kChunkSize:
+      return TakeChunkSize(line);
+    case State::kChunkEnd:
+      if (!line.empty()) return Fail("a chunk is longer than its size");
+      state_ = State::kChunkSize;
+      return;
+    case State::kTrailer:
+      if (line.empty()) status_ = Status::kDone;
+      return;
+    case State::kLength:
+    case State::kChunkData:
+    case State::kToEnd:
+      return;
+  }
+}
+
+// "HTTP/1.1 200 OK"
+void HttpResponse::TakeStatusLine(std::string_view line) {
+  const bool is_http = line.size() >= 12 && line.starts_with("HTTP/1.") && line[7] >= '0' &&
+                       line[7] <= '9' && line[8] == ' ' && (line.size() == 12 || line[12] == ' ');
+  uint64_t code = 0;
+  if (!is_http || !ParseNumber(line.substr(9, 3), 10, code) || code < 100) {
+    return Fail("the answer is not HTTP/1.1: " + base::Printable(line, 40));
+  }
+  code_ = static_cast<int>(code);
+  state_ = State::kHeader;
+}
+
+void HttpResponse::TakeHeader(std::string_view line) {
+  const size_t colon = line.find(':');
+  if (colon == std::string_view::npos || colon == 0)
+    return Fail("a header line is not understood: " + base::Printable(line, 40));
+  const std::string_view name = line.substr(0, colon);
+  const std::string_view value = Trim(line.substr(colon + 1));
+  if (base::EqualsIgnoreCase(name, "content-length")) {
+    uint64_t length = 0;
+    if (!ParseNumber(value, 10, length) || (has_length_ && length != left_bytes_))
+      return Fail("the answer's length is not understood");
+    has_length_ = true;
+    left_bytes_ = length;
+  } else if (base::EqualsIgnoreCase(name, "transfer-encoding")) {
+    if (is_chunked_ || !base::EqualsIgnoreCase(value, "chunked"))
+      return Fail("the answer's transfer encoding is not known");
+    is_chunked_ = true;
+  } else if (base::EqualsIgnoreCase(name, "content-encoding") && code_ == 200 &&
+             !base::EqualsIgnoreCase(value, "identity")) {
+    return Fail("the answer is compressed, which was not asked for");
+  }
+}
+
+void HttpResponse::EndOfHeader() {
+  if (code_ < 200) {  // more follows
+    state_ = State::kStatusLine;
+    has_length_ = is_chunked_ = false;
+    return;
+  }
+  if (code_ != 200) {
+    return Fail("the answer is " + std::to_string(code_) +
+                (code_ >= 300 && code_ < 400 ? "; redirects are not followed" : ""));
+  }
+  if (is_chunked_) {
+    state_ = State::kChunkSize;
+  } else if (!has_length_) {
+    state_ = State::kToEnd;
+  } else {
+    state_ = State::kLength;
+    if (left_bytes_ == 0) status_ = Status::kDone;
+  }
+}
+
+// "1a4;extension"
+void HttpResponse::TakeChunkSize(std::string_view line) {
+  if (!ParseNumber(Trim(line.substr(0, line.find(';'))), 16, left_bytes_))
+    return Fail("a chunk's size is not understood");
+  state_ = left_bytes_ == 0 ? State::kTrailer : State::kChunkData;
+}
+
+}  // namespace postern::health
