@@ -92,7 +92,6 @@ class QueueMonitor {
   metrics::Registry& registry_;
   metrics::Recorder& recorder_;
   std::function<void(uint32_t)> on_change_;
-  std::shared_ptr<const conf::Config> config_;
   std::vector<std::unique_ptr<Source>> sources_;  // by backend index; null: none
 };
 
