@@ -22,6 +22,7 @@ class Ewma {
  public:
   static constexpr double kMaxSeconds = 3600;
   static constexpr double kQuietSeconds = 0.005;  // differences below this are never outliers
+  static constexpr uint32_t kEnough = 3;          // measurements before a mean is one
 
   // A mean of `count` measurements that ended at `at`. True: it counts now; false: ignored or held.
   bool Add(double seconds, uint32_t count, base::MonoTime at, base::Duration half_life) {
@@ -30,17 +31,14 @@ class Ewma {
     // never outweighs ten samples, and a rush does not hold the mean fast.
     const double weight = 10.0 * count / (count + 9.0);
     Age(at, half_life);
-    // What is left of the old mean says nothing any more.
-    if (weight_ < kForgotten) {
+    if (weight_ < kForgotten) {  // what is left of the old mean says nothing any more
       *this = Ewma();
       last_ = at;
-      Accept(seconds, weight);
-      deviation_ = sum_ * kGuess;
-      return true;
     }
+    seen_ = std::min(kEnough, seen_ + std::min(kEnough, count));
+    const int side = weight_ > 0 ? SideOf(seconds, weight) : 0;
     // A batch of ten is no single sample: it needs one witness, not two.
     const uint32_t strength = count >= 10 ? 2 : 1;
-    const int side = SideOf(seconds);
     if (side == 0) {
       row_ -= std::min(row_, strength);
       if (row_ == 0) held_sum_ = held_weight_ = 0;
@@ -55,23 +53,21 @@ class Ewma {
     if (row_ < 3) return false;
     sum_ = held_sum_;
     weight_ = held_weight_;
-    squares_ = held_weight_ * held_weight_ / 2;  // two or three samples
-    deviation_ = sum_ * kGuess;
     row_ = 0;
     held_sum_ = held_weight_ = 0;
     return true;
   }
 
-  // Seconds; nullopt: no sample yet.
+  // Seconds; nullopt: too few samples yet.
   [[nodiscard]] std::optional<double> value() const {
-    if (weight_ <= 0) return std::nullopt;
+    if (seen_ < kEnough || weight_ <= 0) return std::nullopt;
     return sum_ / weight_;
   }
   // How far off the mean may well be, by the scatter of its samples (one standard error, squared).
   [[nodiscard]] double variance() const {
     if (weight_ <= 0) return 0;
-    const double scatter = kToSigma * deviation_ / weight_;
-    return scatter * scatter * squares_ / (weight_ * weight_);
+    const double error = scatter() * sum_ / weight_;
+    return error * error / weight_;
   }
   // Samples beyond the bound are held back: more of them soon would tell.
   [[nodiscard]] bool is_in_doubt() const { return row_ > 0; }
@@ -80,10 +76,12 @@ class Ewma {
 
  private:
   static constexpr double kForgotten = 0.02;
-  static constexpr double kGuess = 0.25;    // scatter of a mean whose samples are not known yet
-  static constexpr double kToSigma = 1.25;  // from mean absolute deviation
   static constexpr double kRatio = 3;       // a third or three times the mean is far
   static constexpr double kDeviations = 4;  // further where samples scatter anyway
+  // Scatter is a server's habit and changes slower than its level, so it is kept longer.
+  static constexpr double kScatterHalfLives = 8;
+  static constexpr double kGuess = 0.5;     // scatter of what is not known yet, worth one sample
+  static constexpr double kToSigma = 1.25;  // from mean absolute deviation
 
   void Age(base::MonoTime at, base::Duration half_life) {
     if (at <= last_) return;  // the same instant, or late news: no time passes
@@ -92,29 +90,40 @@ class Ewma {
     const double keep = std::exp2(-ages);
     sum_ *= keep;
     weight_ *= keep;
-    squares_ *= keep * keep;
-    deviation_ *= keep;
+    const double keep_scatter = std::exp2(-ages / kScatterHalfLives);
+    scatter_sum_ *= keep_scatter;
+    scatter_weight_ *= keep_scatter;
     last_ = at;
   }
   void Accept(double seconds, double weight) {
-    if (weight_ > 0) deviation_ += std::abs(seconds - sum_ / weight_) * weight;
+    const double mean = weight_ > 0 ? sum_ / weight_ : 0;
+    if (mean > 0) {
+      // Of one measurement, relative: a batch scatters less by the root of its size.
+      scatter_sum_ += std::abs(seconds - mean) / mean * std::sqrt(weight);
+      scatter_weight_ += 1;
+    }
     sum_ += seconds * weight;
     weight_ += weight;
-    squares_ += weight * weight;
+  }
+  // One measurement's standard deviation, as a part of the mean.
+  [[nodiscard]] double scatter() const {
+    return kToSigma * (scatter_sum_ + kGuess) / (scatter_weight_ + 1);
   }
   // Beyond the bound above (1), below (-1), or within (0).
-  [[nodiscard]] int SideOf(double seconds) const {
+  [[nodiscard]] int SideOf(double seconds, double weight) const {
     const double mean = sum_ / weight_;
     if (std::abs(seconds - mean) < kQuietSeconds) return 0;
-    const double ratio = std::max(kRatio, mean > 0 ? 1 + kDeviations * deviation_ / sum_ : kRatio);
+    const double ratio = std::max(kRatio, 1 + kDeviations * scatter() / std::sqrt(weight));
     if (seconds > mean * ratio) return 1;
     if (seconds < mean / ratio) return -1;
     return 0;
   }
 
-  double sum_ = 0, weight_ = 0, squares_ = 0, deviation_ = 0;  // all decayed to last_
-  double held_sum_ = 0, held_weight_ = 0;  // of the present row beyond the bound
+  double sum_ = 0, weight_ = 0;                  // decayed to last_
+  double scatter_sum_ = 0, scatter_weight_ = 0;  // relative deviations, decayed slower
+  double held_sum_ = 0, held_weight_ = 0;        // of the present row beyond the bound
   uint32_t row_ = 0;
+  uint32_t seen_ = 0;  // measurements, up to kEnough
   int side_ = 0;
   base::MonoTime last_{};
 };

@@ -13,7 +13,8 @@ namespace {
 // Seconds.
 constexpr double kIgnored = 0.005;         // a difference below this is nobody's loss
 constexpr double kLeastReference = 0.001;  // below, a ratio says more of the clock than of the pool
-constexpr double kErrors = 2;              // standard errors that may be chance
+constexpr double kErrors = 3;              // standard errors that may be chance
+constexpr double kFallPatience = 0.5, kRisePatience = 0.2;  // how much each late turn slows
 // Bands within which factors stay. Queue depths are counts, not samples: they need a smaller one.
 constexpr double kLatencyBand = 0.15;
 constexpr double kQueueBand = 0.05;
@@ -86,7 +87,10 @@ void Smoothed::Follow(double target, double band, double half_lives) {
   if (is_turn && !is_well && distance <= band * (1 + turns_) * value_) return;
   if (is_turn) turns_ += 1;
   is_falling_ = is_fall;
-  value_ = is_fall ? target : std::min(target, value_ * std::exp2(half_lives / (1 + turns_)));
+  if (is_fall)
+    value_ *= std::pow(target / value_, 1 / (1 + kFallPatience * std::max(0.0, turns_ - 1)));
+  else
+    value_ = std::min(target, value_ * std::exp2(half_lives / (1 + kRisePatience * turns_)));
 }
 
 PoolWeigher::PoolWeigher(const conf::Weights& weights, const WeigherTimes& times,
@@ -183,10 +187,14 @@ void PoolWeigher::LearnPool(base::MonoTime now) {
     if (!scratch_.empty()) pool_phases_[Index(phase)] = LowerQuartile(scratch_);
   }
   scratch_.clear();
+  double most = 0;
   for (Member& member : members_) {
     SumPhases(member, now);
-    if (member.has_latency && member.memory.is_serving) scratch_.push_back(member.total);
+    if (IsMeasured(member)) most = std::max(most, member.verdict.ratio);
   }
+  // Who is spared is idle, and fast for that alone: no measure for those that do its work.
+  for (const Member& member : members_)
+    if (IsMeasured(member) && member.verdict.ratio >= most / 2) scratch_.push_back(member.total);
   reference_ = scratch_.empty() ? 0 : std::max(kLeastReference, LowerQuartile(scratch_));
 }
 
@@ -214,13 +222,13 @@ void PoolWeigher::SumPhases(Member& member, base::MonoTime now) const {
       member.worst_seconds = seconds;
     }
   }
-  member.error = kErrors * std::sqrt(variance);
+  member.error = member.total > 0 ? kErrors * std::sqrt(variance) / member.total : 0;
 }
 
 void PoolWeigher::WeighLatency(Member& member, double half_lives) const {
   double target = 1;
   if (member.has_latency) {
-    const double own = member.total - std::max(kIgnored, member.error);
+    const double own = std::min(member.total - kIgnored, member.total / (1 + member.error));
     if (own > reference_) {
       const double ratio = reference_ / own;
       target = std::max(min_factor_, ratio * ratio);

@@ -149,6 +149,9 @@ class PoolWeigher {
     double worst_seconds = 0;
     Verdict verdict;
   };
+  [[nodiscard]] static bool IsMeasured(const Member& member) {
+    return member.has_latency && member.memory.is_serving;
+  }
   void LearnPool(base::MonoTime now);
   void SumPhases(Member& member, base::MonoTime now) const;
   void WeighLatency(Member& member, double half_lives) const;
