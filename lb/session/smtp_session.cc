@@ -267,7 +267,9 @@ bool SmtpSession::ReadFront() {
   if (front_->Unsent() > listener_->conf.limits.buffer) return false;
   const base::ByteView input = front_->Input();
   if (input.empty() && !has_front_eof_ && !relay_.is_draining()) return false;
+  reading_bytes_ = input.size();
   const size_t taken = relay_.OnFront(input, env_.loop.Now());
+  reading_bytes_ = 0;
   account_.bytes_in += taken;
   Perform();  // some actions are slices of the input
   if (is_over_) return false;

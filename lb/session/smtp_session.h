@@ -81,6 +81,7 @@ class SmtpSession final : public Session,
   void SetBusy();
   void SetFree(base::SessionResult result);
   void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);
+  [[nodiscard]] bool HasNoSocket() const;
   [[nodiscard]] bool IsIdleLegGood(const balance::Home& home) const;
   void StartFrontTls();
   void StartBackTls();
@@ -112,6 +113,12 @@ class SmtpSession final : public Session,
   Back back_;
   std::shared_ptr<const Parts> parts_;  // of the work under way
   metrics::SessionAccount account_;
+  // Of the client's, what the transactions that have ended were charged with.
+  struct Charged {
+    uint64_t bytes_in = 0, bytes_out = 0, commands = 0;
+  };
+  Charged charged_;
+  size_t reading_bytes_ = 0;  // given to the relay now
   io::Timer timer_;
   std::optional<base::EndCause> end_;
   std::shared_ptr<SmtpSession*> self_;  // null inside once the session is gone

@@ -350,6 +350,18 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
   account.protocol = listener_->conf.protocol;
   account.client = client_.client;
   account.user = account_.user;
+  if (const io::TlsFacts* facts = front_->tls_facts()) {
+    account.tls_version = facts->version;
+    account.tls_cipher = facts->cipher;
+    account.tls_group = facts->group;
+  }
+  // What the client has pipelined behind it counts as the next one's only once it is read.
+  const Charged now = {account_.bytes_in + reading_bytes_,
+                       account_.bytes_out + relay_.front_output().size(), relay_.num_commands()};
+  account.bytes_in = now.bytes_in - std::min(now.bytes_in, charged_.bytes_in);
+  account.bytes_out = now.bytes_out - charged_.bytes_out;
+  account.commands = now.commands - charged_.commands;
+  charged_ = {std::max(now.bytes_in, charged_.bytes_in), now.bytes_out, now.commands};
   account.backend = account_.backend;
   account.from = outcome.from;
   account.to = outcome.to;
@@ -359,6 +371,7 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
   account.phases_ms = outcome.phases_ms;
   account.cause = outcome.cause;
   account_.phases_ms = outcome.phases_ms;
+  account_.transactions = outcome.number;
   env_.accounts.OnTransaction(account);
 }
 
@@ -368,6 +381,11 @@ void SmtpSession::OnPhase(proto::LegId leg, base::Phase phase, base::Duration to
 
 void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) {
   if (leg != back_.leg) return;
+  if (HasNoSocket()) {
+    base::log::Warn("connect_impossible", {{"backend", back_.endpoint->backend->name},
+                                           {"why", base::Printable(fault.why, 200)}});
+    return;
+  }
   env_.recorder.BackendFailure(back_.slots, fault.phase, fault.kind);
   base::log::Warn("backend_failed",
                   {{"backend", back_.endpoint->backend->name},
@@ -400,7 +418,13 @@ void SmtpSession::OnLegIdle(proto::LegId leg) {
   if (leg == back_.leg) SetFree(SessionResult::kClientQuit);
 }
 
+// For want of a port, descriptor or memory of our own: no fault of the backend's.
+bool SmtpSession::HasNoSocket() const {
+  return back_.stream != nullptr && back_.stream->end() == io::StreamEnd::kLocal;
+}
+
 void SmtpSession::OnMoved(Moved moved, base::FaultKind why) {
+  if (HasNoSocket()) return;
   if (moved == Moved::kBeforeEnvelope) {
     env_.recorder.Retry(listener_->conf.protocol, why);
   } else {

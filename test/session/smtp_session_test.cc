@@ -56,6 +56,9 @@ TEST_F(SmtpSessionTest, DeliversAndWritesItDown) {
   EXPECT_THAT(transaction.to, ElementsAre("b@y.example"));
   EXPECT_EQ(transaction.size, 7U);
   EXPECT_EQ(transaction.queue_id, "b1Q1");
+  EXPECT_EQ(transaction.commands, 5U);  // EHLO, MAIL, RCPT, DATA, the text
+  EXPECT_EQ(transaction.bytes_in, 21U + 25U + 23U + 6U + 10U);
+  EXPECT_EQ(transaction.tls_version, "");
   EXPECT_GT(transaction.phases_ms[static_cast<size_t>(Phase::kConnect)], 0);
   EXPECT_GT(transaction.phases_ms[static_cast<size_t>(Phase::kDataReply)], 0);
 
@@ -64,6 +67,9 @@ TEST_F(SmtpSessionTest, DeliversAndWritesItDown) {
   EXPECT_EQ(account.cause.result, SessionResult::kClientQuit);
   EXPECT_EQ(account.backend, "b1");
   EXPECT_EQ(account.commands, 6U);  // EHLO, MAIL, RCPT, DATA, the text, QUIT
+  EXPECT_EQ(account.transactions, 1U);
+  EXPECT_LT(transaction.bytes_out, account.bytes_out);
+  EXPECT_GT(transaction.bytes_out, 100U);
   EXPECT_EQ(account.bytes_in, 21U + 25U + 23U + 6U + 10U + 6U);
   EXPECT_EQ(world_.Metric("postern_smtp_transactions_total{listener=\"l\",reply=\"2xx\"}"), 1);
   EXPECT_EQ(world_.Metric("postern_smtp_recipients_total{listener=\"l\",result=\"accepted\"}"), 1);
@@ -77,6 +83,15 @@ TEST_F(SmtpSessionTest, DeliversAndWritesItDown) {
             1);
   EXPECT_EQ(world_.Metric("postern_bytes_total{listener=\"l\",side=\"front\",direction=\"in\"}"),
             static_cast<double>(account.bytes_in));
+}
+
+TEST_F(SmtpSessionTest, ChargesEachTransactionWithItsOwn) {
+  world_.Hello();
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  EXPECT_EQ(world_.Deliver("b@y.example", "a longer text\r\n"), "250 250 354 250");
+  ASSERT_EQ(world_.transactions.size(), 2U);
+  EXPECT_EQ(world_.transactions[1].commands, 4U);
+  EXPECT_EQ(world_.transactions[1].bytes_in, 25U + 23U + 6U + 18U);
 }
 
 TEST_F(SmtpSessionTest, ByteByByteIsTheSame) {
@@ -101,6 +116,8 @@ TEST_F(SmtpSessionTest, StartsTlsOnBothLegs) {
   EXPECT_TRUE(world_.server(1).stream()->in_tls());
   (void)world_.Ask("QUIT");
   EXPECT_EQ(world_.accounts[0].tls_version, "TLSv1.3");
+  EXPECT_EQ(world_.transactions.back().tls_version, "TLSv1.3");
+  EXPECT_EQ(world_.transactions.back().tls_cipher, world_.accounts[0].tls_cipher);
   EXPECT_EQ(world_.Metric("postern_plaintext_sessions_total{side=\"back\",protocol=\"smtp\"}"), 0);
 }
 
@@ -171,6 +188,14 @@ TEST_F(SmtpSessionTest, BlamesNoBackendForAShortageOfOurOwn) {
   EXPECT_EQ(world_.Deliver(), "250 250 354 250");
   EXPECT_EQ(world_.server(2).messages.size(), 1U);
   EXPECT_FALSE(world_.state("b1").InCooldown(world_.loop.Now()));
+  EXPECT_EQ(world_.state("b1").ActiveSum(), 0U);
+  for (const char* kind : {"refused", "timeout", "tls_verify", "tempfail", "protocol", "lost"}) {
+    EXPECT_EQ(Failures("b1", "connect", kind), 0) << kind;
+    EXPECT_EQ(world_.Metric("postern_retries_total{protocol=\"smtp\",reason=\"" +
+                            std::string(kind) + "\"}"),
+              0)
+        << kind;
+  }
 }
 
 TEST_F(SmtpSessionTest, LetsNoClientTakeABackendAway) {
