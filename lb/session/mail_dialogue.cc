@@ -34,7 +34,7 @@ proto::FrontPlan PlanOf(const ListenerSettings& listener, const io::Stream& fron
   plan.offers_oauthbearer = listener.offers_oauthbearer;
   plan.has_starttls = listener.conf.tls == conf::TlsMode::kStartTls && listener.tls != nullptr;
   plan.is_in_tls = front.in_tls();
-  plan.auth_requires_tls = listener.conf.auth_requires_tls;
+  plan.auth_requires_tls = listener.conf.auth_requires_tls || listener.conf.require_tls;
   plan.pass_refusal_text = listener.conf.pass_refusal_text;
   const conf::Limits& limits = listener.conf.limits;
   plan.limits = {static_cast<size_t>(limits.line), static_cast<size_t>(limits.sasl_line),
@@ -67,7 +67,7 @@ void MailDialogue::Start() {
 MonoTime MailDialogue::NextDeadline() const {
   MonoTime next = std::min({login_deadline_, tls_deadline_, release_at_});
   if (!is_waiting_) next = std::min(next, command_deadline_);
-  if (leg_ != nullptr) next = std::min(next, leg_->deadline);
+  if (leg_ != nullptr) next = std::min({next, leg_->deadline, Patience()});
   return next;
 }
 
@@ -257,7 +257,9 @@ void MailDialogue::OnTimer() {
       return;
     }
     LegFailed(base::FaultKind::kTimeout, "timeout");
+    return;
   }
+  if (leg_ != nullptr && Patience() <= now) Suspect();
 }
 
 void MailDialogue::BeginDrain() {

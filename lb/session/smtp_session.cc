@@ -41,7 +41,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   proto::SmtpSettings settings;
   settings.is_submission = conf.protocol == conf::Protocol::kSubmission;
   settings.tls = FrontTlsOf(listener, front);
-  settings.auth_requires_tls = conf.auth_requires_tls;
+  settings.auth_requires_tls = conf.auth_requires_tls || conf.require_tls;
   settings.require_tls = conf.require_tls;
   settings.offers_xoauth2 = listener.offers_xoauth2;
   settings.offers_oauthbearer = listener.offers_oauthbearer;

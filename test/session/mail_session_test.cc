@@ -119,6 +119,16 @@ TEST_F(ImapSessionTest, StartTlsThenLogin) {
   EXPECT_TRUE(world_.client().in_tls());
 }
 
+TEST_F(ImapSessionTest, WhereTlsIsRequiredNobodyLogsInWithoutIt) {
+  world_.is_in_tls = false;
+  world_.listener().tls = TlsMode::kStartTls;
+  world_.listener().auth_requires_tls = false;
+  world_.listener().require_tls = true;
+  Begin();
+  EXPECT_THAT(world_.LogIn(), HasSubstr("[PRIVACYREQUIRED]"));
+  EXPECT_EQ(world_.b1->num_connections(), 0);
+}
+
 TEST_F(ImapSessionTest, BytesBehindStartTlsEndTheSession) {
   world_.is_in_tls = false;
   world_.listener().tls = TlsMode::kStartTls;

@@ -509,6 +509,14 @@ TEST_F(SubmissionSessionTest, LogsInAndDelivers) {
             1);
 }
 
+TEST_F(SubmissionSessionTest, WhereTlsIsRequiredNobodyLogsInWithoutIt) {
+  world_.listener().tls = TlsMode::kStartTls;
+  world_.listener().require_tls = true;
+  world_.Hello();
+  EXPECT_THAT(world_.Ask(kAuth), StartsWith("538 "));
+  EXPECT_TRUE(world_.auth_succeeded.empty());
+}
+
 TEST_F(SubmissionSessionTest, CountsRefusalsAndHoldsNoLegMeanwhile) {
   world_.server(1).answers["AUTH"] = "535 5.7.8 no";
   world_.Hello();
