@@ -375,7 +375,7 @@ Parsed Parse(std::string_view text) {
   // The library takes NUL for the end of the text and would not look behind it.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     for (const char c : text.substr(0, nul)) tracker.Pass(c);
-    parsed.faults.push_back({tracker.End(), "", "a NUL byte", "this is not a text file"});
+    parsed.faults.push_back({tracker.End(), "", "a NUL byte", "this is not a text file in UTF-8"});
     return parsed;
   }
   Builder builder(tracker, parsed);

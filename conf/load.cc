@@ -54,6 +54,9 @@ LoadResult LoadText(std::string_view text, const std::string& path, const FileCh
   Built built = Builder(problems, sources).Build(*parsed.root);
   built.config.path = absolute;
   Validator(built, checks, problems).Run();
+  const bool is_admin_sound = problems.IsSound("/admin") && problems.IsSound("/admin/address") &&
+                              problems.IsSound("/admin/socket");
+  if (is_admin_sound) result.admin = built.config.admin;
   problems.MoveTo(result);
   if (result.errors.empty()) result.config = std::move(built.config);
   return result;

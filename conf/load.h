@@ -50,6 +50,8 @@ struct FileChecks {
 
 struct LoadResult {
   std::optional<Config> config;  // nothing if there is any error
+  // Where the running process is, even if something else is wrong; nothing if that is.
+  std::optional<Admin> admin;
   std::vector<Problem> errors;
   std::vector<Problem> warnings;  // keys without effect in this build, risky settings
 };

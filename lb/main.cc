@@ -28,6 +28,8 @@ int main(int argc, char** argv) {
   CLI::App* version =
       app.add_subcommand("version", "print the version, and those of the libraries inside");
   CLI::App* status = add_config(app.add_subcommand("status", "show the running process"));
+  bool is_json = false;
+  status->add_flag("--json", is_json, "as the API answers");
   CLI::App* reload = add_config(
       app.add_subcommand("reload", "have the running process read its configuration anew"));
   try {
@@ -39,7 +41,10 @@ int main(int argc, char** argv) {
   if (check->parsed()) return daemon::Check(config);
   if (schema->parsed()) return daemon::PrintSchema();
   if (version->parsed()) return daemon::PrintVersion();
-  if (status->parsed()) return daemon::ShowStatus(config);
+  if (status->parsed()) {
+    return daemon::ShowStatus(config,
+                              is_json ? daemon::StatusForm::kJson : daemon::StatusForm::kText);
+  }
   if (reload->parsed()) return daemon::AskReload(config);
   return 2;
 }

@@ -4,7 +4,11 @@
 
 #include <cstdio>
 #include <fstream>
+#include <optional>
+#include <utility>
+#include <vector>
 
+#include "conf/json.h"
 #include "conf/load.h"
 #include "lb/daemon/process.h"
 #include "lb/net/http_client.h"
@@ -14,42 +18,103 @@
 namespace postern::daemon {
 namespace {
 
-// Asks the running process; prints its answer's body, or why there is none.
-int Ask(const std::string& config_path, const std::string& method, const std::string& path) {
-  const conf::LoadResult loaded = conf::LoadFile(config_path, SystemFileChecks());
-  if (!loaded.config) {
-    for (const conf::Problem& error : loaded.errors)
-      std::fprintf(stderr, "error: %s\n", error.ToString().c_str());
-    return 1;
+using conf::json::Node;
+
+void Print(const char* kind, const conf::Problem& problem) {
+  std::fprintf(stderr, "%s: %s\n", kind, problem.ToString().c_str());
+}
+
+std::string TextOf(const Node& object, std::string_view key) {
+  const Node* value = object.Find(key);
+  if (value == nullptr) return "";
+  return value->kind == Node::Kind::kNumber ? std::to_string(value->whole) : value->text;
+}
+
+const std::vector<Node>& ItemsOf(const Node& object, std::string_view key) {
+  static const std::vector<Node> kNone;
+  const Node* value = object.Find(key);
+  return value == nullptr ? kNone : value->items;
+}
+
+// The problems of an answer, as `check` prints them.
+void PrintProblems(const char* kind, const std::vector<Node>& problems) {
+  const auto number = [](const Node& problem, std::string_view key) {
+    const Node* value = problem.Find(key);
+    return value == nullptr ? 0 : static_cast<int>(value->whole);
+  };
+  for (const Node& problem : problems)
+    Print(kind, {TextOf(problem, "file"), number(problem, "line"), number(problem, "column"),
+                 TextOf(problem, "path"), TextOf(problem, "message"), TextOf(problem, "hint")});
+}
+
+void PrintRefusal(const Node& answer) {
+  if (const auto& errors = ItemsOf(answer, "errors"); !errors.empty())
+    return PrintProblems("error", errors);
+  const Node* error = answer.Find("error");
+  std::fprintf(
+      stderr, "error: %s\n",
+      error == nullptr ? "the answer is not understood" : TextOf(*error, "message").c_str());
+}
+
+// Where the running process is asked; nothing (and it has been said why) if that is not known.
+std::optional<net::HttpCall> CallTo(const std::string& config_path) {
+  // The rest of the file may be broken: it is the running process that is asked.
+  const conf::LoadResult loaded = conf::LoadFile(config_path, {});
+  if (!loaded.admin) {
+    for (const conf::Problem& error : loaded.errors) Print("error", error);
+    return std::nullopt;
   }
-  const conf::Admin& admin = loaded.config->admin;
+  const conf::Admin& admin = *loaded.admin;
   net::HttpCall call;
-  call.method = method;
-  call.target = path;
   call.unix_path = admin.socket;
-  if (admin.socket.empty()) {
-    if (admin.addresses.empty() || admin.addresses.front().port == 0) {
-      std::fprintf(stderr,
-                   "error: %s names neither admin.socket nor an admin.address with a port: the "
-                   "running process cannot be found\n",
-                   config_path.c_str());
-      return 1;
-    }
-    call.address = admin.addresses.front();
-    if (call.address.ip.is_unspecified()) call.address.ip = *base::IpAddress::Parse("127.0.0.1");
-    std::string token;
-    std::ifstream file(admin.token_file);
-    if (!admin.token_file.empty() && std::getline(file, token))
-      call.headers.emplace_back("Authorization", "Bearer " + token);
+  if (!admin.socket.empty()) return call;
+  if (admin.addresses.empty() || admin.addresses.front().port == 0) {
+    std::fprintf(stderr,
+                 "error: %s names neither admin.socket nor an admin.address with a port: the "
+                 "running process cannot be found\n",
+                 config_path.c_str());
+    return std::nullopt;
   }
-  const base::Result<net::HttpAnswer> answer = net::Fetch(call);
+  call.address = admin.addresses.front();
+  if (call.address.ip.is_unspecified())
+    call.address.ip = *base::IpAddress::Parse(call.address.ip.is_v4() ? "127.0.0.1" : "::1");
+  if (admin.token_file.empty()) return call;
+  std::string token;
+  std::ifstream file(admin.token_file);
+  if (!std::getline(file, token)) {
+    // Reads on loopback need none.
+    std::fprintf(stderr, "warning: admin.token_file %s cannot be read: asking without the token\n",
+                 admin.token_file.c_str());
+    return call;
+  }
+  call.headers.emplace_back("Authorization", "Bearer " + token);
+  return call;
+}
+
+// The body of a good answer, in `body` and as a tree; nothing, and it has been said why, otherwise.
+std::optional<Node> Ask(const std::string& config_path, const std::string& method,
+                        const std::string& path, std::string& body) {
+  std::optional<net::HttpCall> call = CallTo(config_path);
+  if (!call) return std::nullopt;
+  call->method = method;
+  call->target = path;
+  const base::Result<net::HttpAnswer> answer = net::Fetch(*call);
   if (!answer) {
-    std::fprintf(stderr, "error: %s\n", answer.error().c_str());
-    return 1;
+    std::fprintf(stderr, "error: cannot ask the running postern: %s (is it running, with %s?)\n",
+                 answer.error().c_str(), config_path.c_str());
+    return std::nullopt;
   }
-  std::FILE* out = answer->status / 100 == 2 ? stdout : stderr;
-  std::fputs(answer->body.c_str(), out);
-  return answer->status / 100 == 2 ? 0 : 1;
+  conf::json::Parsed parsed = conf::json::Parse(answer->body);
+  if (!parsed.root) {
+    std::fprintf(stderr, "error: what answers is no postern (HTTP status %d)\n", answer->status);
+    return std::nullopt;
+  }
+  if (answer->status / 100 != 2) {
+    PrintRefusal(*parsed.root);
+    return std::nullopt;
+  }
+  body = answer->body;
+  return std::move(parsed.root);
 }
 
 }  // namespace
@@ -77,10 +142,8 @@ int PrintSchema() {
 
 int Check(const std::string& config_path) {
   const conf::LoadResult loaded = conf::LoadFile(config_path, SystemFileChecks());
-  for (const conf::Problem& warning : loaded.warnings)
-    std::fprintf(stderr, "warning: %s\n", warning.ToString().c_str());
-  for (const conf::Problem& error : loaded.errors)
-    std::fprintf(stderr, "error: %s\n", error.ToString().c_str());
+  for (const conf::Problem& warning : loaded.warnings) Print("warning", warning);
+  for (const conf::Problem& error : loaded.errors) Print("error", error);
   if (!loaded.config) {
     std::fprintf(stderr, "%s: %zu error%s\n", config_path.c_str(), loaded.errors.size(),
                  loaded.errors.size() == 1 ? "" : "s");
@@ -101,12 +164,36 @@ int Check(const std::string& config_path) {
   return 0;
 }
 
-int ShowStatus(const std::string& config_path) {
-  return Ask(config_path, "GET", "/api/v1/status");
+int ShowStatus(const std::string& config_path, StatusForm form) {
+  std::string body;
+  const std::optional<Node> status = Ask(config_path, "GET", "/api/v1/status", body);
+  if (!status) return 1;
+  if (form == StatusForm::kJson) {
+    std::fputs(body.c_str(), stdout);
+    return 0;
+  }
+  std::printf("postern %s, started %s, configuration %s, %s sessions\n",
+              TextOf(*status, "version").c_str(), TextOf(*status, "started").c_str(),
+              TextOf(*status, "generation").c_str(), TextOf(*status, "sessions").c_str());
+  for (const Node& listener : ItemsOf(*status, "listeners")) {
+    std::string addresses;
+    for (const Node& address : ItemsOf(listener, "addresses")) addresses += " " + address.text;
+    std::printf("listener %s (%s)%s\n", TextOf(listener, "name").c_str(),
+                TextOf(listener, "protocol").c_str(),
+                addresses.empty() ? " is not open" : addresses.c_str());
+  }
+  for (const Node& problem : ItemsOf(*status, "problems"))
+    std::printf("problem: %s\n", problem.text.c_str());
+  return 0;
 }
 
 int AskReload(const std::string& config_path) {
-  return Ask(config_path, "POST", "/api/v1/reload");
+  std::string body;
+  const std::optional<Node> answer = Ask(config_path, "POST", "/api/v1/reload", body);
+  if (!answer) return 1;
+  PrintProblems("warning", ItemsOf(*answer, "warnings"));
+  std::printf("reloaded: configuration %s is in force\n", TextOf(*answer, "generation").c_str());
+  return 0;
 }
 
 }  // namespace postern::daemon

@@ -5,6 +5,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace postern::daemon {
@@ -13,8 +14,10 @@ namespace postern::daemon {
 [[nodiscard]] int PrintVersion();
 [[nodiscard]] int PrintSchema();
 [[nodiscard]] int Check(const std::string& config_path);
-// These find the running process by the admin socket, or address, of the configuration.
-[[nodiscard]] int ShowStatus(const std::string& config_path);
+// These find the running process by the admin socket, or address, of the configuration, whatever
+// else may be wrong with it.
+enum class StatusForm : uint8_t { kText, kJson };
+[[nodiscard]] int ShowStatus(const std::string& config_path, StatusForm form);
 [[nodiscard]] int AskReload(const std::string& config_path);
 
 }  // namespace postern::daemon

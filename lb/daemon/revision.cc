@@ -7,5 +7,7 @@
 #include "lb/daemon/process.h"
 
 namespace postern::daemon {
-std::string Revision() { return *POSTERN_REVISION == '\0' ? "unknown" : POSTERN_REVISION; }
+std::string Revision() {
+  return *POSTERN_REVISION == '\0' ? "unknown" : POSTERN_REVISION;
+}
 }  // namespace postern::daemon

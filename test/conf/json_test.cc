@@ -198,7 +198,7 @@ INSTANTIATE_TEST_SUITE_P(
                    "1:3 : invalid comment; expecting '/' or '*' after '/'"},
         SyntaxCase{"text_after_end", "{}\n{}", "2:1 : text after the end of the configuration"},
         SyntaxCase{"nul", std::string_view("{}\0{}", 5),
-                   "1:3 : a NUL byte (this is not a text file)"},
+                   "1:3 : a NUL byte (this is not a text file in UTF-8)"},
         SyntaxCase{"utf8_stray", "{\"a\": \"x\xFFy\"}",
                    "1:9 /a: a byte that is not UTF-8 (save the file as UTF-8)"},
         SyntaxCase{"utf8_cut", "{\"\xC3(\": 1}",

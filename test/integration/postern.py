@@ -52,7 +52,7 @@ class Postern:
         while self.get("/readyz")[0] != 200:
             time.sleep(0.02)
         self.ports = {entry["name"]: int(entry["addresses"][0].rsplit(":", 1)[1])
-                      for entry in self.status()["listeners"]}
+                      for entry in self.status()["listeners"] if entry["addresses"]}
 
     def write(self, config):
         config.setdefault("hostname", "mail.example.com")

@@ -4,6 +4,7 @@
 import imaplib
 import os
 import poplib
+import select
 import signal
 import smtplib
 import socket
@@ -207,6 +208,34 @@ class ProxyTest(unittest.TestCase):
             for _ in range(50):
                 client.noop()
         self.assertEqual(postern.process.wait(20), 0)
+
+    def test_drain_is_spread(self):
+        postern = self.start("imap", [self.server(backends.imap, "mail1")], drain={"spread": "60s", "deadline": "90s"})
+        clients = [self.imap() for _ in range(12)]
+        for client in clients:
+            client.login("alice", "secret")
+        postern.signal(signal.SIGTERM)
+        told = select.select([client.sock for client in clients], [], [], 30)[0]
+        self.assertGreater(len(told), 0)
+        told = select.select([client.sock for client in clients], [], [], 0)[0]
+        self.assertLess(len(told), len(clients))
+        self.assertIn(b"* BYE", told[0].recv(1000))
+        self.assertIsNone(postern.process.poll())
+
+    def test_drain_is_cut_at_its_deadline(self):
+        server = self.server(backends.pop3, "mail1")
+        postern = self.start("pop3", [server], drain={"spread": "0s", "deadline": "3s"})
+        client = self.pop3()
+        client.user("alice")
+        client.pass_("secret")
+        client.dele(1)
+        postern.signal(signal.SIGTERM)
+        postern.wait_for(lambda: '"event":"draining"' in postern.output(), "the drain")
+        self.assertTrue(client.noop().startswith(b"+OK"))  # between DELE and QUIT nothing is said
+        self.assertEqual(client.file.read(), b"")  # waits for the end
+        self.assertEqual(postern.process.wait(20), 0)
+        self.assertIn('"event":"drain_deadline"', postern.output())
+        self.assertEqual(server.seen[-2:], ["DELE 1", "NOOP"])  # no QUIT: nothing is deleted
 
     def test_sessions_are_counted_and_logged(self):
         postern = self.start("imap", [self.server(backends.imap, "mail1")])

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""The commands as a new operator meets them: what they say of mistakes, and how they exit."""
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import unittest
+
+from postern import BINARY, Postern, make_certificates, temporary_folder
+
+
+def config(**more):
+    made = {
+        "hostname": "mail.example.com", "workers": 1,
+        "listeners": [{"name": "imap", "protocol": "imap", "address": "127.0.0.1:0", "tls": "starttls", "route": "r"}],
+        "tls": {"certificates": [{"cert": "mail.crt", "key": "mail.key"}]},
+        "backends": {"mail1": {"host": "127.0.0.1", "imap": {"port": 9, "tls": "none"}}},
+        "pools": {"p": {"backends": ["mail1"]}},
+        "routes": {"r": [{"pool": "p"}]},
+    }
+    made.update(more)
+    return made
+
+
+class CommandsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.holder = temporary_folder()
+        cls.folder = cls.holder.name
+        make_certificates(cls.folder)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.holder.cleanup()
+
+    def setUp(self):
+        self.running = None
+
+    def tearDown(self):
+        if self.running is not None:
+            self.assertEqual(self.running.stop(), 0, self.running.output()[-2000:])
+
+    def write(self, content, name="c.json"):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(content if isinstance(content, bytes) else json.dumps(content, indent=1).encode())
+        return path
+
+    def run_command(self, *words):
+        done = subprocess.run([BINARY, *words], capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    def start(self, **more):
+        self.running = Postern(self.folder, config(**more))
+        return self.running
+
+    def refused(self, content, *texts, command="check"):
+        """The command exits 1 and says each of the texts, on stderr."""
+        path = content if isinstance(content, str) else self.write(content)
+        code, out, err = self.run_command(command, "--config", path)
+        self.assertEqual((code, out), (1, ""), err)
+        for text in texts:
+            self.assertIn("error: " + path + text, err)
+
+    # --- usage ---
+    def test_usage(self):
+        for words in ((), ("chek",), ("check", "--confg", "x"), ("run", "extra")):
+            with self.subTest(words=words):
+                code, out, err = self.run_command(*words)
+                self.assertEqual((code, out), (2, ""))
+                self.assertNotEqual(err, "")
+        for words in (("--help",), ("check", "--help"), ("version",), ("--version",), ("schema",)):
+            with self.subTest(words=words):
+                code, out, err = self.run_command(*words)
+                self.assertEqual((code, err), (0, ""))
+                self.assertNotEqual(out, "")
+        self.assertEqual(json.loads(self.run_command("schema")[1])["type"], "object")
+
+    # --- check ---
+    def test_check_says_that_all_is_well(self):
+        code, out, err = self.run_command("check", "--config", self.write(config()))
+        self.assertEqual(code, 0)
+        self.assertIn("c.json: good (1 listeners", out)
+        self.assertNotIn("error", err)
+
+    def test_check_of_files_that_are_none(self):
+        self.refused(os.path.join(self.folder, "none.json"), ": /: cannot be read: No such file or directory")
+        self.refused(self.folder, ": /: this is a folder, not a file")
+        self.refused(b"", ":1:1: /: the text ends too early (a configuration is one object: { ... })")
+        self.refused(b" \n\t\n", ":3:1: /: the text ends too early")
+        self.refused(b"// nothing yet\n", ":2:1: /: the text ends too early")
+        self.refused(b"[]", ":1:1: /: expected an object")
+
+    def test_check_of_broken_text(self):
+        self.refused(b'{"hostname": "a.example",}', ":1:25: /hostname: a comma before '}' (remove it)")
+        self.refused(b'{"hostname": "a.example"', ":1:25: /hostname: the text ends too early ('{' of 1:1 is not closed)")
+        self.refused(b'{"hostname": "a\xff.example"}', ":1:16: ")
+        self.refused(b'{"hostname": "a.example",\n "hostname": "b.example"}', ":2:2: /hostname: ")
+        self.refused('{"hostname": "a.example"}'.encode("utf-16"), ":1:4: /: a NUL byte (this is not a text file in UTF-8)")
+        big = b'{"hostname": "' + b"a" * (1 << 20) + b'"}'
+        self.refused(big, ":1:14: /hostname: ")
+        self.assertLess(len(self.run_command("check", "--config", self.write(big))[2]), 4096)
+
+    def test_check_takes_a_byte_order_mark(self):
+        path = self.write(b"\xef\xbb\xbf" + json.dumps(config()).encode())
+        self.assertEqual(self.run_command("check", "--config", path)[0], 0)
+
+    def test_check_says_all_errors_at_once_with_their_places(self):
+        wrong = config(hostnam="x", pools={"p": {"backends": ["mail2"]}})
+        code, _, err = self.run_command("check", "--config", self.write(wrong))
+        self.assertEqual(code, 1)
+        places = re.findall(r"^error: \S+c\.json:(\d+):(\d+): (/\S*): .* \(.*\)$", err, re.M)
+        self.assertEqual([place[2] for place in places], ["/pools/p/backends/0", "/hostnam"], err)
+        self.assertIn("2 errors", err)
+
+    def test_check_of_certificates(self):
+        def pair(cert, key):
+            return config(tls={"certificates": [{"cert": cert, "key": key}]})
+        self.refused(pair("mail.crt", "other.key"), ":")
+        self.refused(pair("none.crt", "mail.key"), ":")
+        code, _, err = self.run_command("check", "--config", self.write(pair("mail.crt", "other.key")))
+        self.assertRegex(err, r"/tls/certificates/0: \S+other\.key is not the key of \S+mail\.crt")
+        code, _, err = self.run_command("check", "--config", self.write(pair("none.crt", "mail.key")))
+        self.assertRegex(err, r"/tls/certificates/0: cannot read \S+none\.crt: No such file")
+
+    def test_check_finds_loops(self):
+        listeners = config()["listeners"]
+        listeners[0]["address"] = "0.0.0.0:14300"
+        backends = {"mail1": {"host": "127.0.0.1", "imap": {"port": 14300, "tls": "none"}}}
+        code, _, err = self.run_command("check", "--config", self.write(config(listeners=listeners, backends=backends)))
+        self.assertEqual(code, 1)
+        self.assertIn("/backends/mail1/imap/port: a loop: ", err)
+
+    # --- run ---
+    def test_run_refuses_what_check_refuses(self):
+        self.refused(os.path.join(self.folder, "none.json"), ": /: cannot be read", command="run")
+        self.refused(b"{", ":1:2: ", command="run")
+
+    def test_run_names_the_address_that_is_in_use(self):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            address = "127.0.0.1:%d" % other.getsockname()[1]
+            listeners = config()["listeners"]
+            listeners[0]["address"] = address
+            for changed, name in ((config(listeners=listeners), "listener imap"),
+                                  (config(admin={"address": address}), "admin.address")):
+                with self.subTest(name=name):
+                    code, _, err = self.run_command("run", "--config", self.write(changed))
+                    self.assertEqual(code, 1)
+                    self.assertIn("error: %s: cannot listen on %s: Address already in use" % (name, address), err)
+
+    def test_run_names_the_log_and_the_socket_that_cannot_be_made(self):
+        for changed, text in ((config(log={"sessions": "none/sessions.log"}), "error: log.sessions: "),
+                              (config(admin={"socket": "none/admin.sock"}), "error: admin.socket: ")):
+            with self.subTest(text=text):
+                code, _, err = self.run_command("run", "--config", self.write(changed))
+                self.assertEqual(code, 1)
+                self.assertRegex(err, re.escape(text) + r".*none/\S+: No such file or directory")
+
+    def test_an_expired_certificate_stops_check_and_reload_but_not_a_start(self):
+        subprocess.run(["openssl", "x509", "-req", "-in", "mail.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                        "-CAcreateserial", "-days", "-1", "-extfile", "mail.ext", "-out", "old.crt"],
+                       check=True, cwd=self.folder, capture_output=True)
+        old = {"certificates": [{"cert": "old.crt", "key": "mail.key"}]}
+        running = self.start(tls=old)
+        self.assertIn('"event":"certificate_invalid"', running.output())
+        self.assertTrue(any("has expired on" in problem for problem in running.status()["problems"]))
+        code, _, err = self.run_command("check", "--config", running.path)
+        self.assertEqual(code, 1)
+        self.assertRegex(err, r"/tls/certificates/0: \S+old\.crt: the certificate has expired on ")
+        code, _, err = self.run_command("reload", "--config", running.path)
+        self.assertEqual(code, 1)
+        self.assertIn("has expired on", err)
+        self.assertEqual(running.metric("postern_config_last_reload_successful"), 0)
+
+    def test_a_listener_without_a_session_is_not_opened(self):
+        listeners = config()["listeners"]
+        listeners.insert(0, {"name": "sni", "protocol": "tcp", "address": "127.0.0.1:0", "tls": "passthrough",
+                             "route": "t"})
+        backends = dict(config()["backends"], tcp1={"host": "127.0.0.1", "tcp": {"port": 9}})
+        running = self.start(listeners=listeners, backends=backends,
+                             routes={"r": [{"pool": "p"}], "t": [{"backend": "tcp1"}]})
+        self.assertEqual(running.status()["listeners"][0], {"name": "sni", "protocol": "tcp", "addresses": []})
+        self.assertIn('"event":"listener_not_opened"', running.output())
+        self.assertTrue(any("the listener is not opened" in problem for problem in running.status()["problems"]))
+        self.assertIn("listener sni (tcp) is not open", self.run_command("status", "--config", running.path)[1])
+
+    # --- the running process ---
+    def test_status(self):
+        running = self.start()
+        code, out, err = self.run_command("status", "--config", running.path)
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn("listener imap (imap) 127.0.0.1:%d" % running.ports["imap"], out)
+        code, out, _ = self.run_command("status", "--json", "--config", running.path)
+        self.assertEqual((code, json.loads(out)["listeners"]), (0, running.status()["listeners"]))
+
+    def test_status_without_a_process(self):
+        for admin, where in (({"socket": "gone.sock"}, "gone.sock: No such file or directory"),
+                             ({"address": "127.0.0.1:9"}, "127.0.0.1:9: Connection refused")):
+            code, out, err = self.run_command("status", "--config", self.write(config(admin=admin)))
+            self.assertEqual((code, out), (1, ""))
+            self.assertRegex(err, "^error: cannot ask the running postern: .*" + re.escape(where) + " .is it running")
+        code, _, err = self.run_command("status", "--config", self.write(config()))
+        self.assertEqual(code, 1)
+        self.assertIn("names neither admin.socket nor an admin.address", err)
+
+    def test_a_broken_file_does_not_hide_the_process(self):
+        running = self.start()
+        running.write(config(hostnam="x"))
+        self.assertEqual(self.run_command("status", "--config", running.path)[0], 0)
+        code, out, err = self.run_command("reload", "--config", running.path)
+        self.assertEqual((code, out), (1, ""))
+        self.assertRegex(err, r"^error: \S+postern\.json:\d+:\d+: /hostnam: unknown key \(.*hostname.*\)\n$")
+        self.assertEqual(running.metric('postern_config_reloads_total{result="rejected"}'), 1)
+        running.write(config())
+        code, out, _ = self.run_command("reload", "--config", running.path)
+        self.assertEqual((code, out), (0, "reloaded: configuration 2 is in force\n"))
+
+    def test_changes_need_the_token(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:%d" % free.getsockname()[1]
+        self.write(b"one\n", "token")
+        running = self.start(admin={"address": address, "token_file": "token"})
+        reload = ("reload", "--config", running.path)
+        self.assertEqual(self.run_command(*reload)[0], 0)
+        # A new token is in force after a reload, and not before it.
+        self.write(b"two\n", "token")
+        code, _, err = self.run_command(*reload)
+        self.assertEqual(code, 1)
+        self.assertIn("a change needs the bearer token", err)
+        running.signal(signal.SIGHUP)
+        running.wait_for(lambda: running.metric("postern_config_generation") == 3, "the reload")
+        self.assertEqual(self.run_command(*reload)[0], 0)
+
+    def test_endpoints_show_from_the_start(self):
+        running = self.start()
+        self.assertEqual(running.metric('postern_backend_up{backend="mail1",protocol="imap"}'), 1)
+        self.assertIn('postern_event_loop_lag_seconds{worker="0"} ', running.get("/metrics")[1])
+        self.assertIn('postern_tls_handshakes_total{side="front",version="TLSv1.3",group="X25519",resumed="false",'
+                      'result="ok"} 0\n', running.get("/metrics")[1])
+
+
+if __name__ == "__main__":
+    unittest.main(warnings="ignore")
