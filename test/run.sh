@@ -3,7 +3,8 @@
 #
 #   test/run.sh [--quick] [--only STAGE[,STAGE...]]
 #
-#   stages: dev (unit, dialogue, sim, integration, fuzz corpora, lint), release, e2e, asan, tsan, fuzz
+#   stages: dev (unit, dialogue, a short sim, matrix, integration, fuzz corpora, lint), sim (100,000 sessions),
+#           release, e2e, asan, tsan, fuzz
 #   --quick: dev and release alone
 #
 # The last line is "N passed, N failed"; the exit code is 0 only if nothing failed and something passed.
@@ -11,17 +12,18 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
-stages="dev,release,e2e,asan,tsan,fuzz"
+stages="dev,sim,release,e2e,asan,tsan,fuzz"
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) stages="dev,release" ;;
     --only) stages=${2:?--only needs a stage}; shift ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) printf 'run.sh: unknown option %s (see --help)\n' "$1" >&2; exit 2 ;;
   esac
   shift
 done
 kFuzzSeconds=15
+kSimSeeds=25000  # of each of the four properties
 kJobs=$(nproc)
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -64,6 +66,30 @@ if wants dev; then
   stage "dev: build, unit, dialogue, simulation, integration, fuzz corpora, lint"
   build dev && run_ctest dev
   over dev
+fi
+# Each process has its share of the seeds.
+run_sim() {
+  local begun=$EPOCHREALTIME pids=() i sum=0
+  for ((i = 0; i < kJobs; i++)); do
+    POSTERN_SIM_SEEDS=$kSimSeeds POSTERN_SIM_SHARD=$i/$kJobs build/sim/test/sim_test >"$logs/sim-$i" 2>&1 &
+    pids+=($!)
+  done
+  for ((i = 0; i < kJobs; i++)); do
+    if wait "${pids[$i]}"; then
+      passed=$((passed + $(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$logs/sim-$i")))
+    else
+      grep -E 'Failure|POSTERN_SIM_SEED|check failed|FAILED' -A4 "$logs/sim-$i" | head -60
+      fail "simulation, share $i of $kJobs"
+    fi
+  done
+  sum=$(sed -nE 's/^([0-9]+) sessions by seed$/\1/p' "$logs"/sim-* | paste -sd+ | bc)
+  printf '%s sessions by seed in %.1f s on %s cores\n' "${sum:-0}" \
+    "$(echo "$EPOCHREALTIME - $begun" | bc)" "$kJobs"
+}
+if wants sim; then
+  stage "sim: 100,000 whole sessions with faults by seed, optimised, with every check"
+  if build sim sim_test; then run_sim; fi
+  over sim
 fi
 if wants release; then
   stage "release: build"

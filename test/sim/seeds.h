@@ -1,6 +1,8 @@
 // seeds: runs a property over many seeds; a failing one is named and can be run alone.
 //
-// POSTERN_SIM_SEEDS: how many of each property (default: what the test says); POSTERN_SIM_SEED: only this one.
+// POSTERN_SIM_SEEDS: how many of each property (default: what the test says).
+// POSTERN_SIM_SHARD: "0/2": of these, every second from the first on, so that processes share them.
+// POSTERN_SIM_SEED:  only this one, with its log; with --gtest_filter as a failure names it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,7 +11,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
-#include <string>
+#include <iostream>
+
+#include "lb/base/log.h"
 
 namespace postern::test {
 
@@ -18,20 +22,41 @@ inline uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
+// Of the code under test: faults are its daily bread, so that only a replay is told of them.
+inline base::log::Level SimLogLevel() {
+  return std::getenv("POSTERN_SIM_SEED") != nullptr ? base::log::Level::kDebug
+                                                    : base::log::Level::kError;
+}
+
+// Runs the property for seeds 1 to count, up to the first failure.
 inline void ForSeeds(uint64_t count, const std::function<void(uint64_t seed)>& property) {
+  base::log::Configure(SimLogLevel(), base::log::Format::kJson);
   if (std::getenv("POSTERN_SIM_SEED") != nullptr) {
     property(FromEnvironment("POSTERN_SIM_SEED", 0));
     return;
   }
-  const uint64_t num_seeds = FromEnvironment("POSTERN_SIM_SEEDS", count);
-  for (uint64_t seed = 1; seed <= num_seeds; ++seed) {
+  uint64_t shard = 0, num_shards = 1;
+  if (const char* text = std::getenv("POSTERN_SIM_SHARD"); text != nullptr) {
+    char* rest = nullptr;
+    shard = std::strtoull(text, &rest, 10);
+    ASSERT_EQ(*rest, '/') << "POSTERN_SIM_SHARD is \"0/2\"";
+    num_shards = std::strtoull(rest + 1, nullptr, 10);
+    ASSERT_LT(shard, num_shards);
+  }
+  const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
+  uint64_t num_run = 0;
+  for (uint64_t seed = 1 + shard; seed <= FromEnvironment("POSTERN_SIM_SEEDS", count);
+       seed += num_shards) {
     property(seed);
+    ++num_run;
     if (testing::Test::HasFailure()) {
-      ADD_FAILURE() << "POSTERN_SIM_SEED=" << seed << " runs this one again";
-      return;
+      ADD_FAILURE() << "POSTERN_SIM_SEED=" << seed
+                    << " sim_test --gtest_filter=" << test.test_suite_name() << '.' << test.name()
+                    << "  runs this one again";
+      break;
     }
   }
-  testing::Test::RecordProperty("sessions", std::to_string(num_seeds));
+  std::cout << num_run << " sessions by seed\n";
 }
 
 }  // namespace postern::test

@@ -14,12 +14,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lb/base/rng.h"
 #include "lb/session/session_env.h"
 #include "metrics/account.h"
-#include "metrics/recorder.h"
+#include "test/support/meters.h"
 #include "test/support/sim_loop.h"
 #include "test/support/sim_net.h"
 
@@ -57,7 +58,9 @@ class ScriptedBackend {
   base::Duration greeting_delay{};
   base::Duration auth_delay{};  // before the answer to a login
   std::map<std::string, std::string> passwords = {{"alice", "secret"}, {"bob", "hunter2"}};
-  std::string refusal;          // what a wrong password gets, in place of the usual
+  std::string refusal;  // what a wrong password gets, in place of the usual
+  // Every connection breaks when so many bytes of the backend's have reached Postern.
+  std::optional<std::pair<uint64_t, SimSocket::Break>> breaks_after;
   std::string token_challenge;  // base64: what XOAUTH2 gets before its refusal
 
   // --- what it saw ---
@@ -65,6 +68,7 @@ class ScriptedBackend {
   [[nodiscard]] int num_open() const;
   std::vector<std::string> lines;   // before the login
   std::string relayed;              // after it
+  std::string said;                 // from the answer to the login on
   std::string before_tls;           // bytes of a PROXY header
   std::vector<std::string> logins;  // "alice", in order
   bool has_seen_eof = false;
@@ -85,11 +89,14 @@ class ScriptedBackend {
 
 class MailWorld : public session::SessionHost, public metrics::AccountSink, public io::Resolver {
  public:
-  explicit MailWorld(conf::Protocol protocol, uint64_t seed = 1);
+  // meters: shared with other worlds of the protocol, none of which checks_metrics; null: its own.
+  explicit MailWorld(conf::Protocol protocol, uint64_t seed = 1,
+                     std::shared_ptr<Meters> meters = nullptr);
   ~MailWorld();
 
   // --- before Begin: what is to be different ---
-  conf::Config config;  // listener "l", backends "b1", "b2", pool "p", route "r"
+  bool checks_metrics = true;  // when it goes; they are slow to ask for
+  conf::Config config;         // listener "l", backends "b1", "b2", pool "p", route "r"
   [[nodiscard]] conf::Listener& listener() { return config.listeners[0]; }
   [[nodiscard]] conf::Endpoint& endpoint(int backend) {
     return config.backends[static_cast<size_t>(backend)].endpoints[0];
@@ -120,7 +127,9 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   // "* OK ..." to "OK", for the tests that only want to know.
   std::string LogIn(const std::string& user = "alice", const std::string& password = "secret");
 
-  [[nodiscard]] double Metric(const std::string& series) const { return registry_.Value(series); }
+  [[nodiscard]] double Metric(const std::string& series) const {
+    return meters_->registry.Value(series);
+  }
   [[nodiscard]] const balance::EndpointState& state(int backend);
 
   // --- books ---
@@ -152,8 +161,7 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   void FindPeerName(const base::IpAddress& address,
                     std::function<void(const io::PeerName&)> done) override;
 
-  metrics::Registry registry_;
-  metrics::Recorder recorder_;
+  std::shared_ptr<Meters> meters_;
   balance::Picker picker_;
   balance::EndpointBook book_;
   std::optional<session::SessionEnv> env_;

@@ -157,7 +157,11 @@ void SimSocket::Arrive(Piece piece) {
     return;
   }
   if (piece.kind == Kind::kFin) is_fin_seen_ = true;
-  arrived_.push_back(std::move(piece));
+  if (!arrived_.empty() && arrived_.back().kind == piece.kind) {
+    arrived_.back().bytes += piece.bytes;
+  } else {
+    arrived_.push_back(std::move(piece));
+  }
   if (is_lingering_) Discard();
 }
 
@@ -176,23 +180,20 @@ std::optional<SimSocket::Piece> SimSocket::Read(Amount amount) {
     arrived_.pop_front();
     return piece;
   }
-  size_t available = 0;
-  for (const Piece& next : arrived_) {
-    if (next.kind != piece.kind) break;
-    available += next.bytes.size();
-  }
+  // Pieces of one kind are one.
+  std::string& first = arrived_.front().bytes;
+  const size_t available = first.size() - num_read_bytes_;
   size_t wanted = available;
   if (amount == Amount::kAsCut && world_.options.cut == SimCut::kByByte) wanted = 1;
   if (amount == Amount::kAsCut && world_.options.cut == SimCut::kRandom &&
       world_.rng.Below(4) > 0) {
     wanted = 1 + world_.rng.Below(std::min(available, kRandomPieceBytes));
   }
-  while (piece.bytes.size() < wanted) {
-    std::string& first = arrived_.front().bytes;
-    const size_t size = std::min(first.size(), wanted - piece.bytes.size());
-    piece.bytes.append(first, 0, size);
-    first.erase(0, size);
-    if (first.empty()) arrived_.pop_front();
+  piece.bytes.assign(first, num_read_bytes_, wanted);
+  num_read_bytes_ += wanted;
+  if (num_read_bytes_ == first.size()) {
+    arrived_.pop_front();
+    num_read_bytes_ = 0;
   }
   if (const auto other = peer_.lock(); other != nullptr) other->OnPeerRead(wanted);
   return piece;
@@ -210,6 +211,7 @@ void SimSocket::Close() {
   owner_ = nullptr;
   linger_.Cancel();
   arrived_.clear();
+  num_read_bytes_ = 0;
   unsent_bytes_ = 0;
   const bool owes_fin = !is_fin_sent_ || (!unsent_.empty() && unsent_.back().kind == Kind::kFin);
   unsent_.clear();

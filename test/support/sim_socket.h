@@ -130,6 +130,7 @@ class SimSocket : public std::enable_shared_from_this<SimSocket> {
   std::deque<OnWire> wire_;
   base::MonoTime last_arrival_{};
   std::deque<Piece> arrived_;
+  size_t num_read_bytes_ = 0;  // of the first of them
   uint64_t total_sent_bytes_ = 0;
   std::optional<uint64_t> break_after_bytes_;
   Break break_how_ = Break::kReset;

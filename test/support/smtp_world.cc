@@ -128,8 +128,7 @@ class SmtpServer::Connection final : public Stream::Observer {
       message_.from = line.substr(11, line.find('>') - 11);
       Say(line, "250 2.1.0 Ok");
     } else if (begins("RCPT TO:<")) {
-      message_.to.push_back(line.substr(9, line.find('>') - 9));
-      Say(line, "250 2.1.5 Ok");
+      if (Say(line, "250 2.1.5 Ok")) message_.to.push_back(line.substr(9, line.find('>') - 9));
     } else if (begins("DATA")) {
       is_in_text_ = Say(line, "354 go on");
     } else if (begins("STARTTLS")) {
@@ -207,8 +206,12 @@ class SmtpWorld::ClientEar final : public Stream::Observer {
   SmtpWorld& world_;
 };
 
-SmtpWorld::SmtpWorld(conf::Protocol protocol, uint64_t seed)
-    : rng(seed), net(loop, rng), recorder_(registry_), picker_(0, rng), book_(1) {
+SmtpWorld::SmtpWorld(conf::Protocol protocol, uint64_t seed, std::shared_ptr<Meters> meters)
+    : rng(seed),
+      net(loop, rng),
+      meters_(meters != nullptr ? std::move(meters) : std::make_shared<Meters>()),
+      picker_(0, rng),
+      book_(1) {
   config.hostname = "mx.example";
   conf::Listener& its = config.listeners.emplace_back();
   its.name = "l";
@@ -279,7 +282,7 @@ balance::EndpointState& SmtpWorld::state(const std::string& backend) {
 std::shared_ptr<const session::Parts> SmtpWorld::BuildParts() {
   auto parts = std::make_shared<session::Parts>();
   auto conf = std::make_shared<conf::Config>(config);
-  slots_ = registry_.Configure(*conf);
+  slots_ = meters_->SlotsOf(*conf);
   parts->config = conf;
   parts->router = std::make_shared<route::Router>(*conf);
   parts->user_key = std::make_shared<route::UserKey>(conf->users);
@@ -316,7 +319,8 @@ void SmtpWorld::Begin() {
   its->tls = std::make_shared<OpaqueTls>();
   its->capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME", "ENHANCEDSTATUSCODES"};
   its->wants_peer_name = wants_peer_name;
-  env_.emplace(session::SessionEnv{loop, net, *this, rng, picker_, recorder_, *this, *this, parts});
+  env_.emplace(
+      session::SessionEnv{loop, net, *this, rng, picker_, meters_->recorder, *this, *this, parts});
 
   const auto client = *base::SocketAddress::Parse("192.0.2.7:4711");
   const auto local = *base::SocketAddress::Parse("198.51.100.1:25");
