@@ -135,7 +135,8 @@ void Worker::OnAccept(const std::string& key, net::OwnedFd fd, const base::Socke
   session::ClientFacts client;
   client.session_id = shared_.next_session.fetch_add(1, std::memory_order_relaxed);
   client.client = peer;
-  client.local = stream->local_address();
+  client.local = found->second.socket->address();
+  if (client.local.ip.is_unspecified()) client.local = stream->local_address();
   client.accepted = loop_.Now();
   SessionCountChanged(+1);
   if (session::Intake::IsNeeded(*listener)) {

@@ -96,6 +96,8 @@ class Stream {
 
   // Takes all bytes; what the socket does not take now is copied and sent later.
   virtual void Write(base::ByteView bytes) = 0;
+  // As Write, of bytes that another Write follows at once: they may share its packet.
+  virtual void WritePart(base::ByteView bytes) { Write(bytes); }
   // Bytes taken by Write (inside TLS: their ciphertext) that the kernel has not taken yet.
   [[nodiscard]] virtual size_t Unsent() const = 0;
   // kDrained is reported when Unsent() falls to this (default 0).

@@ -60,9 +60,7 @@ SocketStream::SocketStream(EventLoop& loop, OwnedFd fd, const base::SocketAddres
   event_.Init(
       loop_, fd_.get(),
       [](void* self, uint8_t what) { static_cast<SocketStream*>(self)->OnEvent(what); }, this);
-  if (!fd_.valid()) return;  // a dial that failed before it had a socket
-  SetNoDelay(fd_.get());
-  UpdateInterest();
+  if (fd_.valid()) UpdateInterest();  // a dial may have failed before it had one
 }
 
 std::unique_ptr<SocketStream> SocketStream::Dial(EventLoop& loop, const io::DialOptions& options,
@@ -76,6 +74,7 @@ std::unique_ptr<SocketStream> SocketStream::Dial(EventLoop& loop, const io::Dial
   stream->observer_ = &observer;
   stream->phase_ = Phase::kConnecting;
   if (has_socket) {
+    SetNoDelay(stream->fd_.get());
     stream->StartConnect(options);
   } else {
     stream->FailLater(StreamEnd::kLocal);
@@ -384,10 +383,17 @@ void SocketStream::SendTlsOutput() {
   buffers.ClearOutput();
 }
 
+void SocketStream::WritePart(base::ByteView bytes) {
+  is_part_ = true;
+  Write(bytes);
+  is_part_ = false;
+}
+
 void SocketStream::SendOrQueue(base::ByteView bytes) {
   if (bytes.empty() || is_write_broken_) return;
   if (unsent_ == nullptr && phase_ == Phase::kOpen) {
-    const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t n =
+        ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | (is_part_ ? MSG_MORE : 0));
     if (n < 0) {
       if (errno != EAGAIN && errno != EINTR) return OnWriteBroken();
     } else {
@@ -439,7 +445,8 @@ void SocketStream::ShutdownWrite() {
 }
 
 void SocketStream::FinishShutdown() {
-  ::shutdown(fd_.get(), SHUT_WR);
+  // At the end of all, closing says as much, or who lingers on says it.
+  if (!is_closing_) ::shutdown(fd_.get(), SHUT_WR);
 }
 
 // --- TLS ------------------------------------------------------------------------------------
@@ -483,6 +490,7 @@ std::string SocketStream::tls_error() const {
 
 void SocketStream::CloseGently() {
   if (phase_ == Phase::kOpen && !is_write_broken_) {
+    is_closing_ = true;
     ShutdownWrite();
     const bool is_over = is_eof_ && unsent_ == nullptr;
     if (!is_over && !is_write_broken_) {

@@ -49,6 +49,7 @@ class SocketStream final : public io::Stream {
   void PauseReads() override;
   void ResumeReads() override;
   void Write(base::ByteView bytes) override;
+  void WritePart(base::ByteView bytes) override;
   [[nodiscard]] size_t Unsent() const override;
   void SetLowWater(size_t num_bytes) override { low_water_bytes_ = num_bytes; }
   void StartTls(const io::TlsRequest& request) override;
@@ -120,6 +121,8 @@ class SocketStream final : public io::Stream {
   bool is_eof_ : 1 = false;  // read side is over
   bool is_truncated_ : 1 = false;
   bool is_write_shut_ : 1 = false;    // ShutdownWrite was called
+  bool is_part_ : 1 = false;          // inside WritePart
+  bool is_closing_ : 1 = false;       // inside CloseGently
   bool is_write_broken_ : 1 = false;  // the kernel refused; what was queued is lost
   bool is_in_callback_ : 1 = false;
 };

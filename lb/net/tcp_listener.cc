@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -80,6 +81,8 @@ TcpListener::TcpListener(EventLoop& loop, OwnedFd fd, OnAccept on_accept)
       on_accept_(std::move(on_accept)),
       address_(LocalAddressOf(fd_.get())),
       rest_timer_(loop.timers(), &io::Timer::Invoke<&TcpListener::OnRestOver, TcpListener>, this) {
+  // Inherited by what is accepted.
+  SetOption(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
   ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
   is_listening_ = ::listen(fd_.get(), kBacklog) == 0;
   event_.Init(

@@ -265,6 +265,8 @@ class SmtpRelay {
   [[nodiscard]] bool is_draining() const { return is_draining_; }
   // OnLegUnsent is to be called after writes to the leg.
   [[nodiscard]] bool wants_unsent() const { return leg_.is_data_open; }
+  // All text was written; the terminator follows once the leg's socket has taken it.
+  [[nodiscard]] bool is_terminator_next() const { return mail_.stage == Stage::kEnding; }
   [[nodiscard]] uint64_t num_commands() const { return num_commands_; }
   // Of the login that the backend has accepted; empty: none.
   [[nodiscard]] const std::string& user() const;

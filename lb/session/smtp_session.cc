@@ -309,10 +309,18 @@ void SmtpSession::FlushBack() {
   const base::ByteView output = relay_.back_output();
   if (output.empty()) return;
   if (back_.stream != nullptr) {
-    back_.bytes_out += output.size();
-    back_.stream->Write(output);
+    WriteBack(output);
   }
   relay_.ClearBackOutput();
+}
+
+void SmtpSession::WriteBack(base::ByteView bytes) {
+  back_.bytes_out += bytes.size();
+  if (relay_.is_terminator_next()) {
+    back_.stream->WritePart(bytes);  // the terminator follows as soon as the socket has these
+  } else {
+    back_.stream->Write(bytes);
+  }
 }
 
 void SmtpSession::Rearm() {
@@ -326,8 +334,7 @@ void SmtpSession::Rearm() {
 void SmtpSession::Do(proto::ToBack& action) {
   FlushBack();
   if (back_.stream == nullptr) return;
-  back_.bytes_out += action.bytes.size();
-  back_.stream->Write(action.bytes);
+  WriteBack(action.bytes);
 }
 
 void SmtpSession::Do(proto::DropLeg& action) {

@@ -71,6 +71,7 @@ class SmtpSession final : public Session,
   void Do(proto::EndSession& action);
   void FlushFront();
   void FlushBack();
+  void WriteBack(base::ByteView bytes);
   void Rearm();
   void OnTimer();
   void Finish(base::EndCause cause);
