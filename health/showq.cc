@@ -45,14 +45,12 @@ Showq::Status Showq::Feed(base::ByteView bytes) {
       status_ = Fail("no end of an attribute");
       break;
     }
-    if (end == base::ByteView::npos) {
-      // Postfix 2 and other services speak in lines: say so at once, not at the deadline.
-      if (list_ == List::kFirst && place_ == Place::kName &&
-          token_.find('\n') != std::string::npos) {
-        status_ = Fail("this is not Postfix's showq: " + base::Printable(token_, 40));
-      }
+    // Postfix 2 and other services speak in lines: say so at once, not at the deadline.
+    if (list_ == List::kFirst && place_ == Place::kName && token_.find('\n') != std::string::npos) {
+      status_ = Fail("this is not Postfix's showq: " + base::Printable(token_, 40));
       break;
     }
+    if (end == base::ByteView::npos) break;
     bytes.remove_prefix(end + 1);
     status_ = place_ == Place::kName ? TakeName() : TakeValue();
     token_.clear();

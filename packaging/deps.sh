@@ -22,13 +22,13 @@ kBuild="g++ cmake ninja-build ccache pkg-config libevent-dev android-libboringss
 kTry="python3 openssl curl swaks libnet-ssleay-perl"
 kTest="isync msmtp clang-14 libclang-rt-14-dev clang-format-14"
 kServers="postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
-  libuid-wrapper libnss-wrapper fetchmail"
+  libuid-wrapper libnss-wrapper fetchmail prometheus-postfix-exporter"
 kServerFolder=build/servers
 # One program of each unpacked package, and those whose libraries must all be found.
 kServerPrograms="usr/lib/postfix/sbin/master usr/lib/postfix/sbin/smtpd usr/lib/postfix/sbin/tlsmgr
   usr/sbin/dovecot usr/lib/dovecot/auth usr/lib/dovecot/imap-login usr/lib/dovecot/imap
   usr/lib/dovecot/pop3 usr/lib/dovecot/lmtp usr/lib/dovecot/modules/libssl_iostream_openssl.so
-  usr/bin/fetchmail"
+  usr/bin/fetchmail usr/bin/prometheus-postfix-exporter"
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'deps.sh: %s\n' "$*" >&2; exit 1; }

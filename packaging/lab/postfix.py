@@ -100,11 +100,11 @@ class Postfix:
     """Ports by name (see PORTS). xclient: networks whose XCLIENT it believes.
 
     store: the Dovecot that gets the mail and checks passwords. relayhost or transport (domain ->
-    next hop) make it a sender.
+    next hop) make it a sender. extra: lines for main.cf; services: for master.cf.
     """
 
     def __init__(self, lab, name, domains=(), users=(), store=None, xclient="", relayhost="", transport=None,
-                 certificate="localhost", extra=""):
+                 certificate="localhost", extra="", services=""):
         self.lab, self.name = lab, name
         self.folder = lab.make_folder(f"postfix-{name}")
         for sub in ["data", "queue"] + [f"queue/{queue}" for queue in QUEUES.split()]:
@@ -122,7 +122,7 @@ class Postfix:
             transport=f"texthash:{self.folder}/transport" if transport else "", ca=lab.ca, cert=cert,
             key=key, xclient=xclient, extra=extra))
         lab.write(os.path.join(self.folder, "master.cf"),
-                  MASTER.format(**{port: getattr(self, port) for port in PORTS}))
+                  MASTER.format(**{port: getattr(self, port) for port in PORTS}) + services)
         self._make_accounts()
         self.process = None
         self.start()

@@ -13,8 +13,6 @@ namespace {
 
 using postern::health::Showq;
 
-// The one difference that a cut makes: what is not showq is refused as soon as that is plain, which
-// may be before its first token has ended.
 void Compare(const Showq& whole, const Showq& cut) {
   POSTERN_CHECK(whole.status() == cut.status());
   POSTERN_CHECK(whole.count() == cut.count());
