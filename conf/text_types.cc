@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "lb/base/address.h"
+#include "lb/base/url.h"
 
 namespace postern::conf {
 namespace {
@@ -62,7 +63,14 @@ std::optional<Refusal> CheckUrl(std::string_view schemes, std::string_view text)
   const bool is_known = end != std::string_view::npos &&
                         std::find(known.begin(), known.end(), text.substr(0, end)) != known.end();
   const bool has_blank = text.find(' ') != std::string_view::npos || !IsOneLine(text);
-  if (is_known && !has_blank && text.size() > end + 3) return std::nullopt;
+  if (is_known && !has_blank && text.size() > end + 3) {
+    if (!text.starts_with("http")) return std::nullopt;
+    const auto url = base::ParseHttpUrl(text);
+    if (url) return std::nullopt;
+    // What may hold a password is not repeated.
+    const bool may_hold_secret = text.find('@') != std::string_view::npos;
+    return Refusal{(may_hold_secret ? "this" : Quoted(text)) + " is not a URL: " + url.error(), ""};
+  }
   return Refusal{Quoted(text) + " is not a URL of " + Listed(known, " or "),
                  "for example \"" + std::string(known.front()) + "://127.0.0.1/...\""};
 }

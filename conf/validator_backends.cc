@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "conf/json_number.h"
 #include "conf/validator.h"
 #include "conf/values.h"
 
@@ -140,6 +141,20 @@ void Validator::CheckLoop(const Backend& backend, const Endpoint& endpoint,
 }
 
 void Validator::CheckQueue(const QueueSource& queue, const std::string& path) {
+  if (IsGiven(path, "pointer") && !json::ParsePointer(queue.pointer)) {
+    problems_.Error(
+        path + "/pointer", Quoted(queue.pointer) + " is not a JSON pointer",
+        "for example \"/queues/active\"; \"~\" is written \"~0\", and \"/\" inside of a "
+        "name \"~1\"");
+  }
+  if (IsGiven(path, "metric") && queue.metric.empty())
+    problems_.Error(path + "/metric", "this may not be empty");
+  constexpr std::string_view kUnix = "unix:";
+  constexpr size_t kMaxSocketPathBytes = 107;  // sockaddr_un has no more
+  if (queue.address.starts_with(kUnix) &&
+      queue.address.size() > kUnix.size() + kMaxSocketPathBytes) {
+    problems_.Error(path + "/address", "a socket's path has 107 bytes at most");
+  }
   if (queue.soft >= queue.hard && IsGiven(path, "soft") && IsGiven(path, "hard") &&
       problems_.IsSound(path + "/soft") && problems_.IsSound(path + "/hard")) {
     problems_.Error(path + "/hard", "\"hard\" must be larger than \"soft\"");

@@ -164,6 +164,26 @@ INSTANTIATE_TEST_SUITE_P(
              R"(/backends/m1/queue/interval: a reading would be stale before the next: "stale_after" is shorter than "interval")"},
             {R"(/backends/m1/queue: "queue" has no effect in this build yet)"}},
         RuleCase{
+            "queue_url",
+            {{"/backends/m1/queue",
+              R"({"source": "prometheus", "soft": 1, "hard": 10, "url": "http://mail1:99999/", "metric": ""})"}},
+            {R"(/backends/m1/queue/url: "http://mail1:99999/" is not a URL: its port is none)",
+             R"(/backends/m1/queue/metric: this may not be empty)"},
+            {R"(/backends/m1/queue: "queue" has no effect in this build yet)"}},
+        RuleCase{
+            "queue_url_with_a_user",
+            {{"/backends/m1/queue",
+              R"({"source": "http_json", "soft": 1, "hard": 10, "url": "https://u:p@mail1/", "pointer": "active"})"}},
+            {R"(/backends/m1/queue/url: this is not a URL: a user name has no place in it; give a header)",
+             R"(/backends/m1/queue/pointer: "active" is not a JSON pointer (for example "/queues/active"; "~" is written "~0", and "/" inside of a name "~1"))"},
+            {R"(/backends/m1/queue: "queue" has no effect in this build yet)"}},
+        RuleCase{
+            "queue_socket",
+            {{"/backends/m1/queue",
+              R"({"source": "showq", "soft": 1, "hard": 10, "address": "unix:/)" + std::string(107, 'x') + R"("})"}},
+            {R"(/backends/m1/queue/address: a socket's path has 107 bytes at most)"},
+            {R"(/backends/m1/queue: "queue" has no effect in this build yet)"}},
+        RuleCase{
             "hash_on_without_hash",
             {{"/pools/mx/hash_on", R"("client")"}},
             {},
