@@ -1,11 +1,13 @@
 // monitor: the health thread's whole work, and health's only face to the daemon: where endpoints
 // are, whether they serve, how well, and what that is worth.
 //
-// Owns name resolving, the prober, a judge for each endpoint, the weighers and the readers of mail
+// Owns name resolving, a prober and a judge for each endpoint, the weighers, and the readers of mail
 // queues. Writes its verdicts into balance::EndpointState (health, weight_ratio, is_above_hard,
-// average_us, facts), and publishes a HealthReport every interval. What it knows of an endpoint is
-// kept by backend name and protocol over reloads; so is what an operator has said.
-// Owner:    the process.   Thread: the health loop's, except Report(), which is any thread's.
+// average_us, facts), and publishes a HealthReport every interval and after every change. What it
+// knows of an endpoint is kept by backend name and protocol over reloads; so is what an operator
+// has said.
+// An endpoint in several pools is checked and weighed as in the one with the most members.
+// Owner:    the process.   Thread: the health loop's, but for the methods that say otherwise.
 // Tests:    test/health/monitor_test.cc, test/integration/health_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -35,6 +37,15 @@ struct MonitorHooks {
   std::function<void(balance::EndpointState& endpoint)> on_down;
 };
 
+// Of one configuration; each vector may be shorter than its index: nothing is there.
+struct MonitorInputs {
+  std::shared_ptr<const conf::Config> config;
+  std::shared_ptr<const balance::EndpointTable> endpoints;
+  std::vector<std::shared_ptr<const io::TlsSettings>> back_tls;   // by EndpointId
+  std::vector<std::shared_ptr<const io::TlsSettings>> queue_tls;  // by backend index
+  std::vector<std::vector<metrics::CheckSlots>> slots;            // [backend][endpoint]
+};
+
 class Monitor {
  public:
   // All references outlive it.
@@ -42,22 +53,19 @@ class Monitor {
           metrics::Registry& registry, MonitorHooks hooks);
   ~Monitor();
 
-  // From now on these endpoints; what is known of them already stays. back_tls by EndpointId.
-  void Watch(std::shared_ptr<const conf::Config> config,
-             std::shared_ptr<const balance::EndpointTable> endpoints,
-             std::vector<std::shared_ptr<const io::TlsSettings>> back_tls);
-
-  // An operator's word; it stands over reloads until the next one. Without a protocol: all of the
-  // backend's. The names must be of the configuration in force (false: they are not).
-  bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
-                balance::AdminState state);
-  // Overrides the configured weight of a backend.
-  bool SetWeight(const std::string& backend, uint32_t weight);
+  // From now on these endpoints; what is known of them already stays.
+  void Watch(MonitorInputs inputs);
 
   // A session has met something there (EndpointState::WantCheck): checks it as soon as may be.
   void LookNow(balance::EndpointState& endpoint);
 
-  // The last one published; never null.
+  // Any thread: an operator's word. It is in force when this returns, and stands over reloads until
+  // the next one; ready also overrules what an agent says now.
+  void SetAdmin(balance::EndpointState& endpoint, balance::AdminState state);
+  // Any thread: in place of the configured weight.
+  void SetWeight(balance::EndpointState& endpoint, uint32_t weight);
+
+  // Any thread: the last one published; never null.
   [[nodiscard]] std::shared_ptr<const HealthReport> Report() const;
 
  private:

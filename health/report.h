@@ -1,10 +1,11 @@
 // report: all that health knows, as of one moment, for the API, `postern status` and the dashboard.
 //
-// A value that is published whole and never changed; readers keep it as long as they like.
+// Values; readers keep them as long as they like.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,16 +19,12 @@
 namespace postern::health {
 
 struct EndpointReport {
+  std::shared_ptr<const balance::EndpointState> state;
   conf::Protocol protocol = conf::Protocol::kImap;
   std::string address;  // "10.0.0.11:993"; the host's name while it is not resolved
-  balance::Health health = balance::Health::kUp;
-  balance::AdminState admin = balance::AdminState::kReady;
-  double weight = 0;  // now, on the scale of configured_weight
   double configured_weight = 0;
   Factors factors;
-  bool is_above_hard = false;
-  std::string reason;  // why state and weight are what they are, in words
-  uint64_t sessions = 0;
+  std::string reason;  // why it is not simply up with its configured weight; without admin's words
   std::vector<std::string> capabilities;
 
   struct Check {
@@ -39,6 +36,16 @@ struct EndpointReport {
   };
   std::optional<Check> last_check;
   std::optional<base::WallTime> certificate_not_after;
+
+  // As of now rather than of the report: what others may have changed since.
+  [[nodiscard]] balance::Health health() const {
+    return state->health.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] balance::AdminState admin() const {
+    return state->admin.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] double weight() const;
+  [[nodiscard]] std::string Words() const;  // reason, and what an operator or an agent has said
 };
 
 struct QueueReport {
@@ -60,8 +67,12 @@ struct BackendReport {
 struct HealthReport {
   base::WallTime at{};
   std::vector<BackendReport> backends;
-  // For /api/v1/status: what an operator must hear of (an open relay, a certificate that ends soon).
+  // For /api/v1/status: what an operator must hear of (an open relay, a certificate that ends
+  // soon).
   std::vector<std::string> problems;
 };
+
+[[nodiscard]] std::string_view Name(balance::Health health);
+[[nodiscard]] std::string_view Name(balance::AdminState state);
 
 }  // namespace postern::health

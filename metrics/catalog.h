@@ -31,6 +31,7 @@ enum class Family : uint8_t {
   kBackendUp,
   kBackendDegraded,
   kBackendWeightRatio,
+  kBackendWeightFactor,
   kBackendAdminState,
   kBackendPhaseDuration,
   kBackendFailures,
@@ -39,6 +40,8 @@ enum class Family : uint8_t {
   kBackendQueueReadTimestamp,
   kBackendQueueTimeToHard,
   kBackendQueueReadErrors,
+  kChecks,
+  kCheckDuration,
   kCertificateNotAfter,
   kTlsHandshakes,
   kPlaintextSessions,
@@ -60,7 +63,7 @@ enum class Family : uint8_t {
   kProcessMaxFds,
   kProcessStartTime,
 };
-inline constexpr int kNumFamilies = 41;
+inline constexpr int kNumFamilies = 44;
 
 struct FamilyRow {
   Family family;

@@ -182,6 +182,11 @@ void Recorder::BackendFailure(const EndpointSlots& endpoint, base::Phase phase,
       1);
 }
 
+void Recorder::CheckDone(const CheckSlots& endpoint, bool is_ok, base::Duration duration) {
+  Add(endpoint.results + (is_ok ? 0 : 1), 1);
+  Observe(Family::kCheckDuration, endpoint.duration, duration);
+}
+
 void Recorder::Retry(conf::Protocol protocol, base::FaultKind reason) {
   Add(Find(Family::kRetries,
            {std::string(conf::Name(protocol)), FaultWords()[static_cast<size_t>(reason)]}),

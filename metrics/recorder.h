@@ -91,6 +91,11 @@ struct EndpointSlots {
   Slot failures = 0;  // + Phase * kNumFaultKinds + FaultKind
   conf::Protocol protocol = conf::Protocol::kImap;
 };
+// Of an endpoint too, but for the health thread alone.
+struct CheckSlots {
+  Slot results = 0;   // + 0 ok, 1 failed
+  Slot duration = 0;  // histogram
+};
 struct RuleSlots {
   Slot decisions = 0;
 };
@@ -125,6 +130,7 @@ class Recorder {
   // Only connect, tls, greeting, hello, login, mail, rcpt, data_reply are kept; others are ignored.
   void BackendPhase(const EndpointSlots& endpoint, base::Phase phase, base::Duration duration);
   void BackendFailure(const EndpointSlots& endpoint, base::Phase phase, base::FaultKind kind);
+  void CheckDone(const CheckSlots& endpoint, bool is_ok, base::Duration duration);
   // The work went on to another endpoint (login, or a transaction before any byte of it was
   // replayed).
   void Retry(conf::Protocol protocol, base::FaultKind reason);
@@ -164,6 +170,7 @@ class Registry {
   struct Slots {
     std::vector<ListenerSlots> listeners;               // as Config::listeners
     std::vector<std::vector<EndpointSlots>> endpoints;  // as Config::backends, their endpoints
+    std::vector<std::vector<CheckSlots>> checks;        // likewise
     std::vector<std::vector<RuleSlots>> rules;          // as Config::routes, their rules
   };
   // groups: the key exchange groups that the TLS library uses with it, by its own names.
@@ -184,6 +191,14 @@ class Registry {
   // Of backends whose queue is configured to be read; others are ignored.
   enum class QueueGauge : uint8_t { kDepth, kReadTimestamp, kTimeToHard };
   void SetQueue(const std::string& backend, QueueGauge gauge, double value);
+  struct WeightFactors {
+    double latency = 1, queue = 1, slow_start = 1, agent = 1;
+  };
+  void SetWeightFactors(const std::string& backend, conf::Protocol protocol,
+                        const WeightFactors& factors);
+  // The one that an endpoint shows.
+  void SetBackendCertificate(const std::string& backend, conf::Protocol protocol,
+                             base::WallTime not_after);
   enum class AdminState : uint8_t { kReady, kDrain, kMaintenance };
   void SetEndpointAdmin(const std::string& backend, conf::Protocol protocol, AdminState state);
 

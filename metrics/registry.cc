@@ -42,6 +42,8 @@ std::vector<std::string> MechanismsOf(conf::Protocol protocol) {
   return {};
 }
 
+constexpr std::array<const char*, 4> kFactorWords = {"latency", "queue", "slow_start", "agent"};
+
 bool HasTls(conf::TlsMode mode) {
   return mode == conf::TlsMode::kStartTls || mode == conf::TlsMode::kImplicit;
 }
@@ -151,6 +153,7 @@ Registry::Slots Registry::Configure(const conf::Config& config,
       case Family::kBackendUp:
       case Family::kBackendDegraded:
       case Family::kBackendWeightRatio:
+      case Family::kBackendWeightFactor:
       case Family::kBackendAdminState:
       case Family::kBackendQueueDepth:
       case Family::kBackendQueueReadTimestamp:
@@ -189,6 +192,7 @@ Registry::Slots Registry::Configure(const conf::Config& config,
   }
   for (const conf::Backend& backend : config.backends) {
     std::vector<EndpointSlots> of_backend;
+    std::vector<CheckSlots> checks_of_backend;
     for (const conf::Endpoint& endpoint : backend.endpoints) {
       const std::string protocol = EndpointProtocol(endpoint);
       EndpointSlots its;
@@ -213,6 +217,16 @@ Registry::Slots Registry::Configure(const conf::Config& config,
           if (i == 0 && k == 0) its.failures = slot;
         }
       }
+      CheckSlots its_checks;
+      its_checks.results =
+          impl_->GetRun(Family::kChecks, {backend.name, protocol}, {"ok", "failed"}, true);
+      its_checks.duration =
+          impl_->Get(Family::kCheckDuration, {backend.name, protocol}, true, true);
+      for (const char* factor : kFactorWords)
+        impl_->KeepValue(old, {Family::kBackendWeightFactor, {backend.name, protocol, factor}}, 1);
+      if (const ValueKey key = {Family::kCertificateNotAfter, {"", backend.name, protocol}};
+          old.contains(key))
+        impl_->KeepValue(old, key, 0);
       impl_->KeepValue(old, {Family::kBackendUp, {backend.name, protocol}}, 1);
       impl_->KeepValue(old, {Family::kBackendDegraded, {backend.name, protocol}}, 0);
       impl_->KeepValue(old, {Family::kBackendWeightRatio, {backend.name, protocol}}, 1);
@@ -220,6 +234,7 @@ Registry::Slots Registry::Configure(const conf::Config& config,
         impl_->KeepValue(old, {Family::kBackendAdminState, {backend.name, protocol, state}},
                          std::string_view(state) == "ready" ? 1 : 0);
       of_backend.push_back(its);
+      checks_of_backend.push_back(its_checks);
     }
     if (backend.queue) {
       impl_->KeepValue(old, {Family::kBackendQueueDepth, {backend.name}}, 0);
@@ -228,6 +243,7 @@ Registry::Slots Registry::Configure(const conf::Config& config,
       (void)impl_->Get(Family::kBackendQueueReadErrors, {backend.name}, true);
     }
     slots.endpoints.push_back(std::move(of_backend));
+    slots.checks.push_back(std::move(checks_of_backend));
   }
   for (const conf::Route& route : config.routes) {
     std::vector<RuleSlots> of_route;
@@ -315,6 +331,23 @@ void Registry::SetQueue(const std::string& backend, QueueGauge gauge, double val
   const std::lock_guard lock(impl_->mutex);
   const auto it = impl_->values.find({kFamilies[static_cast<size_t>(gauge)], {backend}});
   if (it != impl_->values.end()) it->second = value;
+}
+
+void Registry::SetWeightFactors(const std::string& backend, conf::Protocol protocol,
+                                const WeightFactors& factors) {
+  const std::array<double, kFactorWords.size()> values = {factors.latency, factors.queue,
+                                                          factors.slow_start, factors.agent};
+  const std::lock_guard lock(impl_->mutex);
+  for (size_t i = 0; i < values.size(); ++i)
+    impl_->values[{Family::kBackendWeightFactor,
+                   {backend, std::string(conf::Name(protocol)), kFactorWords[i]}}] = values[i];
+}
+
+void Registry::SetBackendCertificate(const std::string& backend, conf::Protocol protocol,
+                                     base::WallTime not_after) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kCertificateNotAfter, {"", backend, std::string(conf::Name(protocol))}}] =
+      base::Seconds(not_after.time_since_epoch());
 }
 
 void Registry::SetEndpointAdmin(const std::string& backend, conf::Protocol protocol,

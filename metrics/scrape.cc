@@ -26,8 +26,10 @@ std::vector<std::string> SplitWords(std::string_view text) {
 prometheus::ClientMetric WithLabels(Family family, const LabelValues& values) {
   prometheus::ClientMetric metric;
   const std::vector<std::string> names = SplitWords(Row(family).labels);
+  // A certificate is named by its file or by an endpoint: the labels of the other way stay away.
+  const bool has_choice = family == Family::kCertificateNotAfter;
   for (size_t i = 0; i < names.size() && i < values.size(); ++i)
-    metric.label.push_back({names[i], values[i]});
+    if (!has_choice || !values[i].empty()) metric.label.push_back({names[i], values[i]});
   return metric;
 }
 

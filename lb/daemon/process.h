@@ -14,8 +14,9 @@
 #include <vector>
 
 #include "conf/load.h"
-#include "health/learner.h"
+#include "health/monitor.h"
 #include "lb/balance/endpoint.h"
+#include "lb/base/rng.h"
 #include "lb/daemon/admin.h"
 #include "lb/daemon/snapshot.h"
 #include "lb/daemon/worker.h"
@@ -77,7 +78,8 @@ class Process final : public AdminBackend {
   std::unique_ptr<balance::EndpointBook> endpoint_book_;
   std::shared_ptr<tls::TicketKeys> ticket_keys_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::unique_ptr<health::Learner> learner_;
+  std::unique_ptr<health::Monitor> monitor_;
+  base::SeededRng health_rng_;
   std::unique_ptr<net::EventLoop> health_loop_;
   std::unique_ptr<net::TcpDialer> health_dialer_;
   std::unique_ptr<net::DnsResolver> health_resolver_;

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "health/queue_monitor.h"
 #include "lb/daemon/announce.h"
 #include "lb/tls/certificate_store.h"
 #include "lb/tls/ticket_keys.h"
@@ -16,6 +17,22 @@ namespace postern::daemon {
 namespace {
 
 using TlsPointer = std::shared_ptr<const io::TlsSettings>;
+
+base::Result<TlsPointer> BuildClientTls(const conf::Config& config, const std::string& backend,
+                                        const conf::Verify& verify, const std::string& host,
+                                        const SnapshotInputs& inputs,
+                                        tls::TrustStores& trust_stores, tls::SessionReuse reuse) {
+  std::shared_ptr<const tls::TrustStore> trust;
+  if (!verify.off) {
+    auto loaded = trust_stores.Get(verify.ca);
+    if (!loaded) return base::Error{"backend " + backend + ": " + loaded.error()};
+    trust = std::move(loaded).value();
+  }
+  auto built =
+      tls::TlsClientContext::Build(config.tls, verify, host, std::move(trust), inputs.clock, reuse);
+  if (!built) return base::Error{"backend " + backend + ": " + built.error()};
+  return TlsPointer(std::move(built).value());
+}
 
 // TLS contexts of one worker: listeners of one protocol share one, and so do endpoints that are
 // verified alike.
@@ -45,15 +62,9 @@ class ContextCache {
     TlsPointer& cached = clients_[{verify.off ? "off" : "on", backend.host, verify.name, verify.ca,
                                    verify.cert, verify.key}];
     if (cached == nullptr) {
-      std::shared_ptr<const tls::TrustStore> trust;
-      if (!verify.off) {
-        auto loaded = trust_stores_.Get(verify.ca);
-        if (!loaded) return base::Error{"backend " + backend.name + ": " + loaded.error()};
-        trust = std::move(loaded).value();
-      }
-      auto built = tls::TlsClientContext::Build(config_.tls, verify, backend.host, std::move(trust),
-                                                inputs_.clock);
-      if (!built) return base::Error{"backend " + backend.name + ": " + built.error()};
+      auto built = BuildClientTls(config_, backend.name, verify, backend.host, inputs_,
+                                  trust_stores_, tls::SessionReuse::kYes);
+      if (!built) return base::Error{built.error()};
       cached = std::move(built).value();
     }
     return cached;
@@ -108,6 +119,35 @@ base::Result<WorkerParts> BuildWorker(const Snapshot& snapshot, const SnapshotIn
   return worker;
 }
 
+// Of the health thread: a context for each endpoint, as each remembers the certificate that it saw
+// last, and every check is to see one. Backends' queue sources have one too where it is needed.
+base::Result<bool> BuildHealthTls(Snapshot& snapshot, const SnapshotInputs& inputs,
+                                  tls::TrustStores& trust_stores) {
+  const conf::Config& config = *snapshot.config;
+  for (const balance::Endpoint& endpoint : snapshot.endpoints->endpoints()) {
+    const conf::Backend& backend = *endpoint.backend;
+    TlsPointer tls;
+    if (HasTls(endpoint.conf->tls)) {
+      auto built = BuildClientTls(config, backend.name, backend.verify, backend.host, inputs,
+                                  trust_stores, tls::SessionReuse::kNo);
+      if (!built) return base::Error{built.error()};
+      tls = std::move(built).value();
+    }
+    snapshot.health_tls.push_back(std::move(tls));
+  }
+  for (const conf::Backend& backend : config.backends) {
+    TlsPointer tls;
+    if (const auto wanted = health::QueueTlsOf(backend)) {
+      auto built = BuildClientTls(config, backend.name, wanted->verify, wanted->host, inputs,
+                                  trust_stores, tls::SessionReuse::kYes);
+      if (!built) return base::Error{built.error()};
+      tls = std::move(built).value();
+    }
+    snapshot.queue_tls.push_back(std::move(tls));
+  }
+  return true;
+}
+
 void CollectProblems(Snapshot& snapshot) {
   if (!tls::IsLibraryCurrent())
     snapshot.problems.push_back("TLS library is " + tls::LibraryName() +
@@ -137,14 +177,14 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
     if (!worker) return base::Error{worker.error()};
     snapshot->workers.push_back(std::move(worker).value());
   }
-  auto health = BuildWorker(*snapshot, inputs, trust_stores);
-  if (!health) return base::Error{health.error()};
-  snapshot->health_tls = health->parts->back_tls;
+  if (const auto health = BuildHealthTls(*snapshot, inputs, trust_stores); !health)
+    return base::Error{health.error()};
   CollectProblems(*snapshot);
   return snapshot;
 }
 
 void FillSlots(Snapshot& snapshot, const metrics::Registry::Slots& slots) {
+  snapshot.check_slots = slots.checks;
   for (WorkerParts& worker : snapshot.workers) {
     auto parts = std::make_shared<session::Parts>(*worker.parts);
     parts->endpoint_slots = slots.endpoints;

@@ -48,8 +48,11 @@ struct Snapshot {
   std::shared_ptr<const balance::EndpointTable> endpoints;
   std::shared_ptr<const tls::CertificateStore> certificates;  // null without certificates
   std::vector<WorkerParts> workers;
-  // TLS contexts of the health thread's own, by EndpointId.
+  // The health thread's own: TLS contexts by EndpointId, and by backend (null: none needed); slots
+  // as Config::backends.
   std::vector<std::shared_ptr<const io::TlsSettings>> health_tls;
+  std::vector<std::shared_ptr<const io::TlsSettings>> queue_tls;
+  std::vector<std::vector<metrics::CheckSlots>> check_slots;
   std::vector<std::string> problems;  // for people: warnings of the configuration and of the build
 };
 

@@ -253,6 +253,15 @@ void Worker::DrainTick() {
   drain_timer_.ArmAt(loop_.Now() + kDrainTick);
 }
 
+void Worker::LeaveEndpoint(const balance::EndpointState& endpoint) {
+  loop_.Post([this, &endpoint] {
+    // One that ends meanwhile is deleted later.
+    std::vector<session::Session*> all;
+    for (session::Session* s = sessions_; s != nullptr; s = s->next_in_host) all.push_back(s);
+    for (session::Session* s : all) s->LeaveEndpoint(endpoint);
+  });
+}
+
 void Worker::ReportLag() {
   loop_.Post([this] { recorder_.EventLoopLag(index_, loop_.TakeLag()); });
 }

@@ -62,6 +62,8 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   // Closes the listeners and asks every session to end at its next safe point, spread evenly over
   // `spread`.
   void BeginDrain(base::Duration spread);
+  // Nobody shall wait there any more. From any thread.
+  void LeaveEndpoint(const balance::EndpointState& endpoint);
   // Ends every session now, then the thread. Join waits for it.
   void Stop();
   void Join();

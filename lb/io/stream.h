@@ -12,11 +12,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "lb/base/address.h"
 #include "lb/base/bytes.h"
+#include "lb/base/clock.h"
 
 namespace postern::io {
 
@@ -24,6 +26,10 @@ namespace postern::io {
 class TlsSettings {
  public:
   virtual ~TlsSettings() = default;
+  // Client role: until when the certificate is valid that was verified last; nothing before.
+  [[nodiscard]] virtual std::optional<base::WallTime> peer_not_after() const {
+    return std::nullopt;
+  }
 };
 
 enum class TlsRole : uint8_t { kServer, kClient };

@@ -36,9 +36,10 @@ constexpr ImapBack::StateRow ImapBack::kStates[] = {
     {State::kStartTls, "starttls", Phase::kHello, StateBits({State::kHandshake})},
     {State::kHandshake, "handshake", Phase::kTls, StateBits({State::kCapability})},
     {State::kId, "id", Phase::kHello, StateBits({State::kAuthenticate, State::kLogin})},
-    {State::kAuthenticate, "authenticate", Phase::kLogin, 0},
-    {State::kLogin, "login", Phase::kLogin, 0},
-    {State::kLogout, "logout", Phase::kHello, 0},
+    {State::kAuthenticate, "authenticate", Phase::kLogin, StateBits({State::kSelect})},
+    {State::kLogin, "login", Phase::kLogin, StateBits({State::kSelect})},
+    {State::kSelect, "select", Phase::kRelay, StateBits({State::kLogout})},
+    {State::kLogout, "logout", Phase::kCommand, 0},
 };
 
 void ImapBack::SetState(State state) {
@@ -163,6 +164,9 @@ BackBase::Maybe ImapBack::TakeTagged(const ImapReply& reply, ByteView behind) {
     case State::kAuthenticate:
     case State::kLogin:
       return TakeLoginResult(reply);
+    case State::kSelect:
+      if (!is_ok) return Fail(FaultKind::kTempfail, "SELECT", reply.code_and_text);
+      return Command(State::kLogout, {"LOGOUT"});
     case State::kLogout:
       return End();
     case State::kGreeting:
@@ -176,6 +180,7 @@ BackEvent ImapBack::TakeLoginResult(const ImapReply& reply) {
   if (reply.condition == Condition::kOk) {
     const bool is_due = state_ == State::kLogin ? pieces_.empty() : sasl_->has_sent_all();
     if (!is_due) return Fail(FaultKind::kProtocol, "OK before the login was complete");
+    if (plan_.is_check) return Command(State::kSelect, {"SELECT INBOX"});
     if (const auto capabilities = CapabilitiesOf(reply.code))
       return Succeed(*capabilities, reply.text);
     return Succeed(login_capabilities_, reply.code_and_text);
@@ -200,7 +205,8 @@ BackEvent ImapBack::Climb() {
       plan_.known != nullptr)
     Learn(*plan_.known);
   // A probe asks in any case: a greeting may tell less.
-  const bool must_ask = !has_learned_capabilities() || (is_probe && !needs_starttls());
+  const bool must_ask =
+      !has_learned_capabilities() || ((is_probe || plan_.is_check) && !needs_starttls());
   if (must_ask && !std::exchange(has_asked_, true)) {
     ForgetCapabilities();
     return Command(State::kCapability, {"CAPABILITY"});

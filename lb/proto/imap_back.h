@@ -1,6 +1,7 @@
 // imap_back: IMAP's client role towards a backend, from its greeting to the login.
 //
-// A ladder: greeting, [CAPABILITY, STARTTLS,] CAPABILITY, [ID,] login; for a probe LOGOUT instead.
+// A ladder: greeting, [CAPABILITY, STARTTLS,] CAPABILITY, [ID,] login; for a probe LOGOUT instead,
+// for a check with a login SELECT and LOGOUT behind it.
 // One command at a time: some servers lose what is pipelined here.
 // Rules:    RFC 9051 7.1.5 and 6.1 (BYE or PREAUTH is no greeting for us), 6.2.1 (what was learned
 // in
@@ -39,7 +40,8 @@ class ImapBack final : public BackBase {
     kId,
     kAuthenticate,  // SASL exchange
     kLogin,         // LOGIN command, with or without literals
-    kLogout,        // probe
+    kSelect,        // check
+    kLogout,        // probe, check
   };
   struct StateRow;
   static const StateRow kStates[];

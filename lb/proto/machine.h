@@ -174,6 +174,8 @@ struct BackPlan {
   // Null: learn the capabilities, say goodbye, end (a probe).
   const LoginRequest* login = nullptr;
   std::string_view user{};  // what the backend is told; with login
+  // A check: behind the login one look at the mailbox and a goodbye, in place of LoggedIn.
+  bool is_check = false;
   // What this endpoint is known to say (inside TLS): saves asking on a leg without STARTTLS. Null:
   // not known.
   const Capabilities* known = nullptr;

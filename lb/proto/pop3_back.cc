@@ -35,9 +35,10 @@ constexpr Pop3Back::StateRow Pop3Back::kStates[] = {
     {State::kHandshake, "handshake", Phase::kTls, StateBits({State::kCapa})},
     {State::kXclient, "xclient", Phase::kHello, StateBits({State::kUser, State::kAuth})},
     {State::kUser, "user", Phase::kLogin, StateBits({State::kPass})},
-    {State::kPass, "pass", Phase::kLogin, 0},
-    {State::kAuth, "auth", Phase::kLogin, 0},
-    {State::kQuit, "quit", Phase::kHello, 0},
+    {State::kPass, "pass", Phase::kLogin, StateBits({State::kStat})},
+    {State::kAuth, "auth", Phase::kLogin, StateBits({State::kStat})},
+    {State::kStat, "stat", Phase::kRelay, StateBits({State::kQuit})},
+    {State::kQuit, "quit", Phase::kCommand, 0},
 };
 
 void Pop3Back::SetState(State state) {
@@ -103,6 +104,9 @@ BackBase::Maybe Pop3Back::TakeLine(ByteView line, ByteView behind) {
     case State::kPass:
     case State::kAuth:
       return TakeLoginResult(reply);
+    case State::kStat:
+      if (!is_ok) return Fail(FaultKind::kTempfail, "STAT", reply.text);
+      return Command(State::kQuit, Secret("QUIT\r\n"));
     case State::kQuit:
       return End();
     case State::kCapaList:
@@ -147,6 +151,7 @@ BackEvent Pop3Back::TakeLoginResult(const Pop3Reply& reply) {
   if (reply.kind != Pop3Reply::Kind::kOk) return TakeRefusal(reply);
   if (state_ == State::kAuth && !sasl_->has_sent_all())
     return Fail(FaultKind::kProtocol, "+OK before the login was complete");
+  if (plan_.is_check) return Command(State::kStat, Secret("STAT\r\n"));
   return Succeed({}, reply.text);
 }
 

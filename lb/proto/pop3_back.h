@@ -1,6 +1,7 @@
 // pop3_back: POP3's client role towards a backend, from its greeting to the login.
 //
-// A ladder: greeting, [CAPA, STLS,] CAPA, [XCLIENT,] login; for a probe QUIT instead.
+// A ladder: greeting, [CAPA, STLS,] CAPA, [XCLIENT,] login; for a probe QUIT instead, for a check
+// with a login STAT and QUIT behind it.
 // Rules:    RFC 1939 4, RFC 2449 (CAPA; a server without it has USER), RFC 2595 4 (STLS: what was
 //           learned in clear is forgotten, bytes behind the go-ahead are an attack), RFC 5034
 //           (AUTH; an initial response only in a line of 255 bytes). XCLIENT only where the
@@ -36,7 +37,8 @@ class Pop3Back final : public BackBase {
     kUser,
     kPass,
     kAuth,  // SASL exchange
-    kQuit,  // probe
+    kStat,  // check
+    kQuit,  // probe, check
   };
   struct StateRow;
   static const StateRow kStates[];

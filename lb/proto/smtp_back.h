@@ -96,6 +96,8 @@ class SmtpBack {
   [[nodiscard]] base::Phase phase() const;
   [[nodiscard]] bool is_ready() const { return state_ == State::kReady; }
   [[nodiscard]] bool is_authenticating() const { return state_ == State::kAuth; }
+  // Has something been sent that a client chose?
+  [[nodiscard]] bool has_client_bytes() const { return has_client_bytes_; }
   // Has the backend been told who the client is?
   [[nodiscard]] bool knows_client() const { return knows_client_; }
   [[nodiscard]] const SmtpLegFault& fault() const { return fault_; }

@@ -278,6 +278,23 @@ void SmtpRelay::OnLegUnsent(LegId leg, size_t unsent_bytes, MonoTime now) {
 
 // --- ends -------------------------------------------------------------------------------------
 
+// Of what the backend owes an answer to.
+Phase SmtpRelay::ReplyPhase() const {
+  if (leg_.expected.empty()) return leg_.is_data_open ? Phase::kData : Phase::kMail;
+  switch (leg_.expected.front().what) {
+    case Expect::kRset:
+    case Expect::kMail:
+      break;
+    case Expect::kRcpt:
+      return Phase::kRcpt;
+    case Expect::kData:
+      return Phase::kData;
+    case Expect::kEnd:
+      return Phase::kDataReply;
+  }
+  return Phase::kMail;
+}
+
 SmtpLegFault SmtpRelay::FaultNow(FaultKind kind, std::string why) const {
   if (leg_.state == Leg::State::kLadder) {
     leg_.ladder->Fail(kind, std::move(why));
@@ -286,24 +303,7 @@ SmtpLegFault SmtpRelay::FaultNow(FaultKind kind, std::string why) const {
   SmtpLegFault fault;
   fault.kind = kind;
   fault.why = std::move(why);
-  fault.phase = leg_.is_data_open ? Phase::kData : Phase::kMail;
-  if (!leg_.expected.empty()) {
-    switch (leg_.expected.front().what) {
-      case Expect::kRset:
-      case Expect::kMail:
-        fault.phase = Phase::kMail;
-        break;
-      case Expect::kRcpt:
-        fault.phase = Phase::kRcpt;
-        break;
-      case Expect::kData:
-        fault.phase = Phase::kData;
-        break;
-      case Expect::kEnd:
-        fault.phase = Phase::kDataReply;
-        break;
-    }
-  }
+  fault.phase = ReplyPhase();
   return fault;
 }
 
@@ -316,6 +316,37 @@ void SmtpRelay::OnLegEnd(LegId leg, FaultKind kind, std::string why, MonoTime no
     OnLegFault(FaultNow(kind, std::move(why)));
   }
   FinishCall();
+}
+
+void SmtpRelay::LeaveLeg(std::string why, MonoTime now) {
+  now_ = now;
+  if (leg_.id == 0 || is_over()) return;
+  const bool has_text = mail_.stage == Stage::kText || mail_.stage == Stage::kEnding;
+  const bool can_move =
+      work_ == Work::kLogin || (work_ == Work::kTransaction && mail_.stage != Stage::kHandedOver &&
+                                !(has_text && journal_.has_overflowed()) &&
+                                !(leg_.is_mail_sent && mail_.moves == settings_.retries));
+  if (leg_.is_idle) {
+    CloseLeg(DropLeg::How::kGently);
+  } else if (can_move) {
+    OnLegFault(FaultNow(FaultKind::kLost, std::move(why)));
+  }
+  FinishCall();
+}
+
+std::optional<SmtpRelay::Outstanding> SmtpRelay::outstanding() const {
+  switch (leg_.state) {
+    case Leg::State::kNone:
+    case Leg::State::kPicking:
+      break;
+    case Leg::State::kLadder:
+      if (leg_.name_deadline != kNever) break;  // it waits for us
+      return Outstanding{leg_.phase, leg_.phase_began, !leg_.ladder->has_client_bytes()};
+    case Leg::State::kReady:
+      if (leg_.expected.empty()) break;
+      return Outstanding{ReplyPhase(), leg_.expected.front().sent, false};
+  }
+  return std::nullopt;
 }
 
 void SmtpRelay::OnLegFault(SmtpLegFault fault) {

@@ -231,6 +231,8 @@ class SmtpRelay {
   // What of all that was written to the leg the socket has not taken yet.
   void OnLegUnsent(LegId leg, size_t unsent_bytes, base::MonoTime now);
   void OnLegEnd(LegId leg, base::FaultKind kind, std::string why, base::MonoTime now);
+  // The endpoint takes no work any more: what is not handed over and can go elsewhere goes, at once.
+  void LeaveLeg(std::string why, base::MonoTime now);
   void OnPeerName(const base::PeerName& name, base::MonoTime now);
 
   // Call when deadline() has come.
@@ -254,6 +256,13 @@ class SmtpRelay {
   [[nodiscard]] std::string_view pick_key() const;
   [[nodiscard]] LegId leg() const { return leg_.id; }
   [[nodiscard]] EndpointRef leg_endpoint() const { return leg_.facts.endpoint; }
+  // What the backend owes an answer to, and since when; nothing: it is not its turn.
+  struct Outstanding {
+    base::Phase phase = base::Phase::kConnect;
+    base::MonoTime since;
+    bool is_passive = false;  // no byte that a client chose has been sent
+  };
+  [[nodiscard]] std::optional<Outstanding> outstanding() const;
 
   [[nodiscard]] bool is_over() const { return front_ == Front::kEnded; }
   // Nothing is under way that a reload must not disturb.
@@ -467,6 +476,7 @@ class SmtpRelay {
   void LetGoOfLeg();  // idle, or closed if it cannot serve again
   void ArmLeg();
   void OnLegDeadline();
+  [[nodiscard]] base::Phase ReplyPhase() const;
   [[nodiscard]] SmtpLegFault FaultNow(base::FaultKind kind, std::string why) const;
 
   const SmtpSettings& settings_;

@@ -38,6 +38,14 @@ void Accounting::PhaseDone(Phase phase, base::Duration duration) {
   }
 }
 
+void Accounting::LoggedIn() {
+  for (size_t i = 0; i < kNumKept; ++i) {
+    if (phases_ms_[i] < 0) continue;
+    const auto micros = static_cast<int64_t>(phases_ms_[i] * 1000);
+    state_->CountPhase(env_.picker.worker(), kKeptPhases[i], std::chrono::microseconds(micros));
+  }
+}
+
 void Accounting::LegFailed(Phase phase, base::FaultKind kind) {
   env_.recorder.BackendFailure(slots_, phase, kind);
 }
@@ -53,6 +61,7 @@ void Accounting::FlushPhases() {
 void Accounting::LegEnded(base::SessionResult result) {
   if (!std::exchange(has_leg_, false)) return;
   env_.picker.Ended(*state_);
+  if (result == base::SessionResult::kBackendLost) state_->WantCheck();
   FlushPhases();
   env_.recorder.BackendSessionEnded(slots_, result);
 }

@@ -34,6 +34,8 @@ class Accounting {
   void LegStarted(const balance::Endpoint& endpoint, const metrics::EndpointSlots& slots);
   // A phase of the leg took so long; more of the same phase adds up.
   void PhaseDone(base::Phase phase, base::Duration duration);
+  // The leg has done all its phases well: health hears how long they took.
+  void LoggedIn();
   void LegFailed(base::Phase phase, base::FaultKind kind);
   void LegEnded(base::SessionResult result);
   [[nodiscard]] bool has_leg() const { return has_leg_; }

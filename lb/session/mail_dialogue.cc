@@ -67,7 +67,7 @@ void MailDialogue::Start() {
 MonoTime MailDialogue::NextDeadline() const {
   MonoTime next = std::min({login_deadline_, tls_deadline_, release_at_});
   if (!is_waiting_) next = std::min(next, command_deadline_);
-  if (leg_ != nullptr) next = std::min(next, leg_->deadline);
+  if (leg_ != nullptr) next = std::min({next, leg_->deadline, Patience()});
   return next;
 }
 
@@ -257,7 +257,9 @@ void MailDialogue::OnTimer() {
       return;
     }
     LegFailed(base::FaultKind::kTimeout, "timeout");
+    return;
   }
+  if (leg_ != nullptr && Patience() <= now) Suspect();
 }
 
 void MailDialogue::BeginDrain() {

@@ -54,6 +54,7 @@ class MailDialogue {
   void OnBack(io::Stream::Event event);
   void OnTimer();
   void BeginDrain();
+  void LeaveEndpoint(const balance::EndpointState& endpoint);
   void Kill(base::SessionResult why);
 
   [[nodiscard]] Outcome outcome() const { return outcome_; }
@@ -82,6 +83,7 @@ class MailDialogue {
     base::MonoTime connect_deadline = kNever;  // of all its addresses
     base::MonoTime deadline = kNever;          // of what it does now
     bool has_sent_client_bytes = false;        // by a PROXY header
+    bool is_suspected = false;                 // its hanging has been told
   };
 
   // Front.
@@ -104,6 +106,8 @@ class MailDialogue {
 
   // Back.
   void TryNext();
+  [[nodiscard]] base::MonoTime Patience() const;
+  void Suspect();
   void TryAddress();
   void CloseLater(std::unique_ptr<io::Stream> stream);
   void LegConnected();

@@ -128,6 +128,7 @@ void MailDialogue::SetPhase(Phase phase) {
   accounting_.PhaseDone(leg.phase, now - leg.phase_began);
   leg.phase = phase;
   leg.phase_began = now;
+  leg.is_suspected = false;
   if (phase == Phase::kLogin) leg.deadline = now + listener_.conf.timeouts.auth;
 }
 
@@ -320,10 +321,38 @@ void MailDialogue::LegFailed(FaultKind kind, std::string why) {
   }
 }
 
+// When the answer that is due has been due for too long; never once that has been told.
+MonoTime MailDialogue::Patience() const {
+  const Leg& leg = *leg_;
+  const bool is_clients_turn = challenged_ == Challenged::kClientsTurn;
+  if (leg.is_suspected || leg.deadline == kNever || is_clients_turn) return kNever;
+  const base::Duration patience = leg.endpoint->state->PatienceFor(leg.phase);
+  return patience == base::Duration::max() ? kNever : leg.phase_began + patience;
+}
+
+// It may yet answer; but somebody should look at it, and whoever comes now is better off elsewhere.
+void MailDialogue::Suspect() {
+  Leg& leg = *leg_;
+  leg.is_suspected = true;
+  leg.endpoint->state->WantCheck();
+  // Half a greeting is a server that lets its clients wait.
+  const bool has_begun = leg.phase == Phase::kGreeting && !leg.stream->Input().empty();
+  if (MayBlame() && !has_begun) env_.picker.Hangs(*leg.endpoint, env_.loop.Now());
+}
+
+// Where there is another to go to.
+void MailDialogue::LeaveEndpoint(const balance::EndpointState& endpoint) {
+  if (leg_ == nullptr || leg_->endpoint->state.get() != &endpoint || leg_->deadline == kNever ||
+      !home_->may_fail_over || challenged_ != Challenged::kNo || outcome_ != Outcome::kGoesOn)
+    return;
+  if (home_->HasAnother(tried_)) LegFailed(FaultKind::kLost, "the endpoint is down");
+}
+
 void MailDialogue::LoginDone(const proto::LoggedIn& answer) {
   Leg& leg = *leg_;
   leg.deadline = kNever;
   accounting_.PhaseDone(leg.phase, env_.loop.Now() - leg.phase_began);
+  accounting_.LoggedIn();
   env_.picker.Succeeded(*leg.endpoint);
   env_.host.AuthSucceeded(client_.client.ip, user_key_);
   env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism), AuthResult::kOk);

@@ -249,6 +249,12 @@ void MailSession::BeginDrain() {
   FollowDialogue();
 }
 
+void MailSession::LeaveEndpoint(const balance::EndpointState& endpoint) {
+  if (state_ != State::kDialogue) return;
+  dialogue_->LeaveEndpoint(endpoint);
+  FollowDialogue();
+}
+
 void MailSession::Kill(SessionResult why) {
   switch (state_) {
     case State::kDialogue:

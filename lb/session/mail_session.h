@@ -34,6 +34,7 @@ class MailSession final : public Session, private io::Stream::Observer {
 
   void Start() override;
   void BeginDrain() override;
+  void LeaveEndpoint(const balance::EndpointState& endpoint) override;
   void Kill(base::SessionResult why) override;
   [[nodiscard]] const std::string& user() const override { return accounting_.user; }
   [[nodiscard]] std::string_view backend() const override { return accounting_.backend(); }

@@ -113,6 +113,8 @@ class Session {
   virtual void Start() = 0;
   // Ends at the next safe point, with the protocol's word for it.
   virtual void BeginDrain() = 0;
+  // The endpoint takes no work any more: what waits there and can go elsewhere goes, at once.
+  virtual void LeaveEndpoint(const balance::EndpointState& endpoint) = 0;
   // Ends now, with the protocol's word where that is possible.
   virtual void Kill(base::SessionResult why) = 0;
   // For the sessions API.

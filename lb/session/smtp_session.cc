@@ -144,6 +144,15 @@ void SmtpSession::BeginDrain() {
   Drive();
 }
 
+// Where there is another to go to.
+void SmtpSession::LeaveEndpoint(const balance::EndpointState& endpoint) {
+  if (is_over_ || back_.leg == 0 || back_.state.get() != &endpoint) return;
+  const bool is_elsewhere = HasAnotherEndpoint();
+  if (back_.is_busy && !is_elsewhere) return;
+  relay_.LeaveLeg("the endpoint is down", env_.loop.Now());
+  Drive();
+}
+
 void SmtpSession::Kill(SessionResult why) {
   relay_.Kill(why, env_.loop.Now());
   Drive();
@@ -235,6 +244,7 @@ void SmtpSession::OnTimer() {
   if (is_over_) return;
   const base::MonoTime now = env_.loop.Now();
   if (relay_.deadline() <= now) relay_.OnTimer(now);
+  if (Patience() <= now) Suspect();
   Drive();
 }
 
@@ -324,7 +334,7 @@ void SmtpSession::WriteBack(base::ByteView bytes) {
 }
 
 void SmtpSession::Rearm() {
-  const base::MonoTime next = relay_.deadline();
+  const base::MonoTime next = std::min(relay_.deadline(), Patience());
   // Deadlines move on with every command; only one that comes closer needs the heap now.
   if (!timer_.armed() ? next != base::MonoTime::max() : next < timer_.when()) timer_.ArmAt(next);
 }

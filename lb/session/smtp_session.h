@@ -10,6 +10,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,7 @@ class SmtpSession final : public Session,
 
   void Start() override;
   void BeginDrain() override;
+  void LeaveEndpoint(const balance::EndpointState& endpoint) override;
   void Kill(base::SessionResult why) override;
   [[nodiscard]] const std::string& user() const override { return account_.user; }
   [[nodiscard]] std::string_view backend() const override { return account_.backend; }
@@ -52,6 +54,14 @@ class SmtpSession final : public Session,
     std::optional<balance::Picker::Blame> blame;  // it failed
     bool is_handshaking = false;
     uint64_t bytes_in = 0, bytes_out = 0;
+    // Of the ladder, until it is done; some phases come twice. Negative: did not happen.
+    std::array<double, balance::kTimedPhases.size()> ladder_s = [] {
+      std::array<double, balance::kTimedPhases.size()> none{};
+      none.fill(-1);
+      return none;
+    }();
+    bool is_ladder_done = false;
+    base::MonoTime suspected{};  // since when the answer was due whose lateness has been told
   };
 
   void OnStream(io::Stream& stream, io::Stream::Event event) override;
@@ -73,9 +83,13 @@ class SmtpSession final : public Session,
   void FlushBack();
   void WriteBack(base::ByteView bytes);
   void Rearm();
+  // When the answer that is due has been due for too long; never once that has been told.
+  [[nodiscard]] base::MonoTime Patience() const;
+  void Suspect();
   void OnTimer();
   void Finish(base::EndCause cause);
 
+  [[nodiscard]] bool HasAnotherEndpoint() const;
   [[nodiscard]] const balance::Endpoint* PickEndpoint(const balance::Home& home);
   void Dial();
   [[nodiscard]] bool DialNextAddress();

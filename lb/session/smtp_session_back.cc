@@ -209,6 +209,39 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
   }
 }
 
+bool SmtpSession::HasAnotherEndpoint() const {
+  if (relay_.homes().empty()) return false;
+  const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
+  const std::vector<proto::EndpointRef>& tried = relay_.tried();
+  std::vector<balance::EndpointId> excluded;
+  for (const balance::Endpoint* member : home.members)
+    if (member->state == back_.state || member->conf->protocol == conf::Protocol::kLmtp ||
+        std::find(tried.begin(), tried.end(), member->state.get()) != tried.end())
+      excluded.push_back(member->id);
+  return home.HasAnother(excluded);
+}
+
+base::MonoTime SmtpSession::Patience() const {
+  constexpr base::MonoTime kNever = base::MonoTime::max();
+  if (back_.leg == 0) return kNever;
+  const auto due = relay_.outstanding();
+  if (!due || due->since == back_.suspected) return kNever;
+  const base::Duration patience = back_.state->PatienceFor(due->phase);
+  return patience == base::Duration::max() ? kNever : due->since + patience;
+}
+
+// It may yet answer; but somebody should look at it, and whoever comes now is better off elsewhere.
+void SmtpSession::Suspect() {
+  const auto due = relay_.outstanding();
+  if (!due) return;
+  back_.suspected = due->since;
+  back_.state->WantCheck();
+  // Half a greeting is a server that lets its clients wait.
+  const bool has_begun =
+      due->phase == base::Phase::kGreeting && back_.stream != nullptr && !back_.stream->Input().empty();
+  if (due->is_passive && !has_begun) env_.picker.Hangs(*back_.endpoint, env_.loop.Now());
+}
+
 void SmtpSession::Do(proto::OpenLeg& action) {
   if (action.leg != relay_.leg()) return;  // not wanted any more
   POSTERN_CHECK(parts_ != nullptr);        // the homes are its objects
@@ -376,7 +409,15 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
 }
 
 void SmtpSession::OnPhase(proto::LegId leg, base::Phase phase, base::Duration took) {
-  if (leg == back_.leg) env_.recorder.BackendPhase(back_.slots, phase, took);
+  if (leg != back_.leg) return;
+  env_.recorder.BackendPhase(back_.slots, phase, took);
+  const size_t index = balance::TimedIndex(phase);
+  if (index == balance::kTimedPhases.size()) return;
+  if (back_.is_ladder_done) {
+    back_.state->CountPhase(env_.picker.worker(), phase, took);
+  } else {
+    back_.ladder_s[index] = std::max(back_.ladder_s[index], 0.0) + base::Seconds(took);
+  }
 }
 
 void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) {
@@ -395,13 +436,19 @@ void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault)
                    {"why", base::Printable(fault.why, 200)}});
   // A word on the client says nothing about the backend.
   if (fault.meaning != proto::SmtpLegFault::Meaning::kFault) return;
-  if (back_.stream != nullptr && back_.stream->end() == io::StreamEnd::kLocal) return;
+  back_.state->WantCheck();
   back_.blame = fault.is_passive ? balance::Picker::Blame::kPassive : balance::Picker::Blame::kNone;
 }
 
 void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
   if (leg != back_.leg) return;
   env_.picker.Succeeded(*back_.endpoint);
+  back_.is_ladder_done = true;
+  for (size_t i = 0; i < back_.ladder_s.size(); ++i)
+    if (back_.ladder_s[i] >= 0)
+      back_.state->CountPhase(env_.picker.worker(), balance::kTimedPhases[i],
+                              std::chrono::duration_cast<base::Duration>(
+                                  std::chrono::duration<double>(back_.ladder_s[i])));
   if (!back_.stream->in_tls())
     env_.recorder.PlaintextSession(Side::kBack, listener_->conf.protocol);
   if (!back_.facts->has_capabilities || !SameKeywords(back_.facts->capabilities, ehlo_lines))

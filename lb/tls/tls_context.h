@@ -65,8 +65,7 @@ class TlsClientContext final : public io::TlsSettings {
   // server_name: for SNI; not sent if it is an address. For TlsEngine.
   [[nodiscard]] ssl_st* NewConnection(const std::string& server_name) const;
 
-  // Until when the certificate is valid that was verified last; nothing before.
-  [[nodiscard]] std::optional<base::WallTime> peer_not_after() const;
+  [[nodiscard]] std::optional<base::WallTime> peer_not_after() const override;
 
  private:
   explicit TlsClientContext(ContextHandle context) : context_(std::move(context)) {}
