@@ -480,6 +480,13 @@ void MailWorld::Begin() {
     client_->StartTls(as_client);
     Settle();
   }
+  if (!early.empty()) {
+    client_->Write(early);
+    // A server that is busy: all of it has come when the session begins.
+    server_end->PauseReads();
+    loop.RunFor(std::chrono::milliseconds(20));
+    server_end->ResumeReads();
+  }
   session::ClientFacts facts;
   facts.session_id = 0x1234;
   facts.client = client;

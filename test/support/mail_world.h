@@ -102,6 +102,7 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
     return config.backends[static_cast<size_t>(backend)].endpoints[0];
   }
   bool is_in_tls = true;  // the client's leg, from the start
+  std::string early;      // what the client says before it has heard anything
 
   // Builds the parts and lets a client connect; the greeting is there on return.
   void Begin();

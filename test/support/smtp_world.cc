@@ -74,6 +74,15 @@ class SmtpServer::Connection final : public Stream::Observer {
     } else if (words == "close") {
       is_over_ = true;
       stream_->CloseGently();
+    } else if (words == "half") {
+      is_over_ = true;
+      stream_->Write(usual.substr(0, usual.size() / 2));
+      stream_->CloseGently();
+    } else if (words == "endless") {
+      stream_->Write(std::string(40000, '2'));
+    } else if (words == "twice") {
+      stream_->Write(usual + "\r\n" + usual + "\r\n");
+      return !what.starts_with("STARTTLS");
     } else {
       stream_->Write(words + "\r\n");
     }
@@ -337,6 +346,13 @@ void SmtpWorld::Begin() {
     server.settings = its->tls.get();
     server_end->StartTls(server);
     StartClientTls();
+  }
+  if (!early.empty()) {
+    client_->Write(early);
+    // A server that is busy: all of it has come when the session begins.
+    server_end->PauseReads();
+    loop.RunFor(std::chrono::milliseconds(20));
+    server_end->ResumeReads();
   }
   session::ClientFacts facts;
   facts.session_id = 0x1234;

@@ -32,7 +32,8 @@ class SmtpServer {
   // --- how it behaves ---
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
-  // Command (by its beginning; "GREETING", ".") to what it says; "hang", "reset", "close".
+  // Command (by its beginning; "GREETING", ".") to what it says; "hang", "reset", "close"; "half" of
+  // the usual and no more; an "endless" line; the usual "twice" in one packet.
   std::map<std::string, std::string> answers;
   bool is_implicit = false;
   bool expects_proxy = false;
@@ -74,6 +75,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
     return config.backends[static_cast<size_t>(backend - 1)].endpoints[0];
   }
   bool is_in_tls = false;  // the client's leg, from the start
+  std::string early;       // what the client says before it has heard anything
   bool wants_peer_name = false;
   bool checks_metrics = true;  // when it goes; a scrape costs more than a session
   std::map<std::string, std::vector<base::IpAddress>> addresses;  // of a backend, if more than one
