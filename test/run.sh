@@ -3,26 +3,30 @@
 #
 #   test/run.sh [--quick] [--only STAGE[,STAGE...]]
 #
-#   stages: dev (unit, dialogue, a short sim, matrix, integration, fuzz corpora, lint), sim (100,000 sessions),
-#           release, e2e, asan, tsan, fuzz
-#   --quick: dev and release alone
+#   asan  unit, dialogue, matrix and integration tests, a short simulation, fuzz corpora, lint: with ASan and UBSan
+#   e2e   packaging/try.sh, then real servers and real clients around the sanitized binary
+#   sim   100,000 whole sessions with faults by seed, optimised, with every check
+#   tsan  the parts with threads under TSan
+#   fuzz  each fuzz target for some seconds
+#   dev   what asan runs, without sanitizers: the quickest to build (--quick: this alone)
 #
-# The last line is "N passed, N failed"; the exit code is 0 only if nothing failed and something passed.
+# Without options: all but dev. The last line is "N passed, N failed"; the exit code is 0 only if nothing
+# failed and something passed.
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
-stages="dev,sim,release,e2e,asan,tsan,fuzz"
+stages="asan,e2e,sim,tsan,fuzz"
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) stages="dev,release" ;;
+    --quick) stages="dev" ;;
     --only) stages=${2:?--only needs a stage}; shift ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) printf 'run.sh: unknown option %s (see --help)\n' "$1" >&2; exit 2 ;;
   esac
   shift
 done
-kFuzzSeconds=15
+kFuzzSeconds=10
 kSimSeeds=25000  # of each of the four properties
 kJobs=$(nproc)
 logs=$(mktemp -d)
@@ -33,69 +37,38 @@ wants() { [[ ",$stages," == *",$1,"* ]]; }
 fail() { printf 'FAILED: %s\n' "$*"; failed=$((failed + 1)); }
 stage() { printf '\n== %s\n' "$*"; SECONDS=0; }
 over() { printf '== %s: %s s\n' "$1" "$SECONDS"; }
+sum() { awk '{ s += $1 } END { print s + 0 }'; }
 
 build() {  # preset, targets...
   local preset=$1; shift
   cmake --preset "$preset" >"$logs/cmake" 2>&1 || { cat "$logs/cmake"; fail "configure $preset"; return 1; }
   cmake --build --preset "$preset" --parallel "$kJobs" ${1:+--target "$@"} >"$logs/build" 2>&1 ||
     { tail -60 "$logs/build"; fail "build $preset"; return 1; }
+  printf 'built in %s s\n' "$SECONDS"
 }
 
 # Runs ctest and adds up the GoogleTest cases inside; a program without cases counts as one.
 run_ctest() {  # preset, ctest options...
   local preset=$1; shift
+  local status cases lost plain
   ctest --preset "$preset" --verbose "$@" >"$logs/ctest" 2>&1
-  local status=$?
-  local cases ran lost
-  cases=$(sed -nE 's/^[0-9]+: \[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$logs/ctest" | paste -sd+ | bc)
-  lost=$(sed -nE 's/^[0-9]+: \[  FAILED  \] ([0-9]+) tests?, listed below:$/\1/p' "$logs/ctest" | paste -sd+ | bc)
-  ran=$(grep -cE '^ *[0-9]+/[0-9]+ Test .*Passed' "$logs/ctest")
-  passed=$((passed + ${cases:-0})) failed=$((failed + ${lost:-0}))
-  if [ "${cases:-0}" = 0 ]; then passed=$((passed + ran)); fi
+  status=$?
+  read -r cases lost plain < <(awk '
+    match($0, /^[0-9]+: \[  (PASSED|FAILED)  \] [0-9]+ tests?[.,]/) {
+      split($0, part, /[: ]+/); has_cases[part[1]] = 1
+      if (part[3] == "PASSED") cases += part[5]; else lost += part[5]
+    }
+    /Test +#[0-9]+: .* Passed/ { match($0, /#[0-9]+/); programs[substr($0, RSTART + 1, RLENGTH - 1)] = 1 }
+    END { for (p in programs) if (!(p in has_cases)) plain++; print cases + 0, lost + 0, plain + 0 }' "$logs/ctest")
+  passed=$((passed + cases + plain)) failed=$((failed + lost))
   if [ $status -ne 0 ]; then
-    grep -E '\[  FAILED|Failure|error:|ERROR: |WARNING: ThreadSanitizer|tests failed|\*\*\*' "$logs/ctest" | head -60
-    [ "${lost:-0}" = 0 ] && fail "ctest $preset $*"
+    grep -E '\[  FAILED|Failure|error:|ERROR: |WARNING: ThreadSanitizer|^[0-9]+: FAIL|tests failed|\*\*\*' "$logs/ctest" | head -80
+    [ "$lost" -gt 0 ] || fail "ctest $preset $*"
   fi
-  printf '%s test programs, %s cases\n' "$ran" "${cases:-0}"
+  grep -hoE '^[0-9]+: [0-9]+ (cells|sessions by seed).*' "$logs/ctest" | sed 's/^[0-9]*: //'
+  printf '%s cases and %s other programs passed\n' "$cases" "$plain"
 }
 
-packaging/deps.sh --build --test >"$logs/deps" 2>&1 || { cat "$logs/deps"; fail "packaging/deps.sh"; }
-command -v bc >/dev/null || bc() { python3 -c 'import sys; print(eval(sys.stdin.read() or "0"))'; }
-
-if wants dev; then
-  stage "dev: build, unit, dialogue, simulation, integration, fuzz corpora, lint"
-  build dev && run_ctest dev
-  over dev
-fi
-# Each process has its share of the seeds.
-run_sim() {
-  local begun=$EPOCHREALTIME pids=() i sum=0
-  for ((i = 0; i < kJobs; i++)); do
-    POSTERN_SIM_SEEDS=$kSimSeeds POSTERN_SIM_SHARD=$i/$kJobs build/sim/test/sim_test >"$logs/sim-$i" 2>&1 &
-    pids+=($!)
-  done
-  for ((i = 0; i < kJobs; i++)); do
-    if wait "${pids[$i]}"; then
-      passed=$((passed + $(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$logs/sim-$i")))
-    else
-      grep -E 'Failure|POSTERN_SIM_SEED|check failed|FAILED' -A4 "$logs/sim-$i" | head -60
-      fail "simulation, share $i of $kJobs"
-    fi
-  done
-  sum=$(sed -nE 's/^([0-9]+) sessions by seed$/\1/p' "$logs"/sim-* | paste -sd+ | bc)
-  printf '%s sessions by seed in %.1f s on %s cores\n' "${sum:-0}" \
-    "$(echo "$EPOCHREALTIME - $begun" | bc)" "$kJobs"
-}
-if wants sim; then
-  stage "sim: 100,000 whole sessions with faults by seed, optimised, with every check"
-  if build sim sim_test; then run_sim; fi
-  over sim
-fi
-if wants release; then
-  stage "release: build"
-  build release && { passed=$((passed + 1)); build/release/postern version; }
-  over release
-fi
 run_e2e() {  # binary
   local status counts
   test/e2e/run.sh "$1" >"$logs/e2e" 2>&1
@@ -109,15 +82,82 @@ run_e2e() {  # binary
   passed=$((passed + ${counts% *})) failed=$((failed + ${counts#* }))
   if [ $status -ne 0 ]; then grep -vE '^ok ' "$logs/e2e" | head -200; else sed -n '/^client  /,$p' "$logs/e2e"; fi
 }
-if wants e2e; then
-  stage "e2e: real servers and clients"
-  if build release; then run_e2e build/release/postern; fi
-  over e2e
+
+# Each process has its share of the seeds.
+run_sim() {
+  local begun=$EPOCHREALTIME pids=() i
+  for ((i = 0; i < kJobs; i++)); do
+    POSTERN_SIM_SEEDS=$kSimSeeds POSTERN_SIM_SHARD=$i/$kJobs build/sim/test/sim_test >"$logs/sim-$i" 2>&1 &
+    pids+=($!)
+  done
+  for ((i = 0; i < kJobs; i++)); do
+    if wait "${pids[$i]}"; then
+      passed=$((passed + $(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$logs/sim-$i")))
+    else
+      grep -E 'Failure|POSTERN_SIM_SEED|check failed|FAILED' -A4 "$logs/sim-$i" | head -60
+      fail "simulation, share $i of $kJobs"
+    fi
+  done
+  printf '%s sessions by seed in %s s on %s cores\n' \
+    "$(sed -nE 's/^([0-9]+) sessions by seed$/\1/p' "$logs"/sim-* | sum)" \
+    "$(awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.0f", b - a }')" "$kJobs"
+}
+
+fuzz_one() {  # target
+  local name
+  name=$(basename "$1" _fuzz)
+  mkdir -p "$logs/corpus-$name"
+  "$1" -max_total_time=$kFuzzSeconds -timeout=10 -rss_limit_mb=2048 "$logs/corpus-$name" \
+    "test/fuzz/corpus/$name" >"$logs/fuzz-$name" 2>&1
+  echo $? >"$logs/status-$name"
+}
+run_fuzz() {
+  local target name
+  for target in build/fuzz/test/fuzz/*_fuzz; do
+    while [ "$(jobs -rp | wc -l)" -ge "$kJobs" ]; do wait -n; done
+    fuzz_one "$target" &
+  done
+  wait
+  for target in build/fuzz/test/fuzz/*_fuzz; do
+    name=$(basename "$target" _fuzz)
+    if [ "$(cat "$logs/status-$name" 2>/dev/null)" = 0 ]; then
+      passed=$((passed + 1))
+      printf '%-20s %s\n' "$name" "$(grep -oE 'Done [0-9]+ runs.*' "$logs/fuzz-$name")"
+    else
+      tail -30 "$logs/fuzz-$name"
+      fail "fuzz $name"
+    fi
+  done
+}
+
+packaging/deps.sh --build --test >"$logs/deps" 2>&1 || { cat "$logs/deps"; fail "packaging/deps.sh"; }
+
+if wants dev; then
+  stage "dev: unit, dialogue, matrix and integration tests, a short simulation, fuzz corpora, lint"
+  build dev && run_ctest dev
+  over dev
 fi
 if wants asan; then
-  stage "asan: everything again with ASan and UBSan"
-  build asan && run_ctest asan --label-exclude lint && run_e2e build/asan/postern
+  stage "asan: the same, with ASan and UBSan"
+  build asan && run_ctest asan
   over asan
+fi
+if wants e2e; then
+  stage "e2e: the newcomer's command, then real servers and clients"
+  if packaging/try.sh --once >"$logs/try" 2>&1; then
+    passed=$((passed + 1))
+    build/release/postern version
+  else
+    tail -60 "$logs/try"
+    fail "packaging/try.sh --once"
+  fi
+  if build asan postern; then run_e2e build/asan/postern; fi
+  over e2e
+fi
+if wants sim; then
+  stage "sim: 100,000 whole sessions with faults by seed, optimised, with every check"
+  if build sim sim_test; then run_sim; fi
+  over sim
 fi
 if wants tsan; then
   stage "tsan: the parts with threads"
@@ -126,25 +166,10 @@ if wants tsan; then
 fi
 if wants fuzz; then
   stage "fuzz: $kFuzzSeconds s each target"
-  if build fuzz; then
-    targets=$(cd build/fuzz/test/fuzz && ls ./*_fuzz)
-    [ -n "$targets" ] || fail "there is no fuzz target"
-    for target in $targets; do
-      name=$(basename "$target" _fuzz)
-      mkdir -p "$logs/corpus-$name"
-      if "build/fuzz/test/fuzz/$target" -max_total_time=$kFuzzSeconds -timeout=10 -rss_limit_mb=2048 \
-        "$logs/corpus-$name" "test/fuzz/corpus/$name" >"$logs/fuzz-$name" 2>&1; then
-        passed=$((passed + 1))
-        printf '%-20s %s\n' "$name" "$(grep -oE 'Done [0-9]+ runs.*' "$logs/fuzz-$name")"
-      else
-        tail -30 "$logs/fuzz-$name"
-        fail "fuzz $name"
-      fi
-    done
-  fi
+  if build fuzz; then run_fuzz; fi
   over fuzz
 fi
 
-[ "$passed" -gt 0 ] || fail "nothing was run"
+[ $((passed + failed)) -gt 0 ] || fail "nothing was run"
 printf '\n%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
