@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "health/forecast.h"
 #include "health/host_names.h"
 #include "health/judge.h"
 #include "health/monitor.h"
@@ -52,6 +53,12 @@ struct Monitor::Impl {
     [[nodiscard]] const conf::Health& conf() const {
       return pool != nullptr ? pool->health : watched->config->health;
     }
+  };
+
+  // Where a backend's queue is heading, over reloads.
+  struct QueueTrend {
+    Forecast forecast{std::chrono::minutes(1)};
+    base::MonoTime read{};  // the last reading that it has
   };
 
   // The members of one pool for one protocol, weighed together, each interval.
@@ -95,6 +102,8 @@ struct Monitor::Impl {
     return queues.Of(backend_index);
   }
   void StoreServing(Subject& subject);
+  void FollowQueue(const conf::Backend& backend, const QueueStanding& standing);
+  [[nodiscard]] std::optional<double> SecondsToHard(const conf::Backend& backend) const;
   void StoreVerdict(Subject& subject);
 
   // What operators and agents have said; with the mutex.
@@ -116,6 +125,7 @@ struct Monitor::Impl {
   std::map<const balance::EndpointState*, std::unique_ptr<Subject>> subjects;
   std::vector<Subject*> by_id;  // EndpointId
   std::vector<std::unique_ptr<Group>> groups;
+  std::map<std::string, QueueTrend> queue_trends;  // by backend
   HostNames names;
   QueueMonitor queues;
   io::Timer publish_timer;

@@ -2,6 +2,7 @@
 // all.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "health/monitor_impl.h"
@@ -124,7 +125,26 @@ void Monitor::Impl::TakeQueue(Subject& subject) {
   PoolWeigher& weigher = subject.group->weigher;
   weigher.SetQueue(subject.member, standing->depth, backend.queue->soft, backend.queue->hard);
   weigher.SetAgent(subject.member, standing->agent.factor);
+  FollowQueue(backend, *standing);
   OnAgentWord(subject, standing->agent);
+}
+
+void Monitor::Impl::FollowQueue(const conf::Backend& backend, const QueueStanding& standing) {
+  if (!standing.depth || !standing.age) return;
+  QueueTrend& trend = queue_trends[backend.name];
+  const base::MonoTime read = loop.Now() - *standing.age;
+  if (read > trend.read) {
+    trend.read = read;
+    trend.forecast.Add(*standing.depth, read);
+  }
+  registry.SetQueue(backend.name, metrics::Registry::QueueGauge::kTimeToHard,
+                    SecondsToHard(backend).value_or(HUGE_VAL));
+}
+
+std::optional<double> Monitor::Impl::SecondsToHard(const conf::Backend& backend) const {
+  const auto it = queue_trends.find(backend.name);
+  if (it == queue_trends.end() || !backend.queue || backend.queue->hard <= 0) return std::nullopt;
+  return SecondsOf(it->second.forecast.TimeTo(backend.queue->hard, loop.Now()));
 }
 
 void Monitor::Impl::OnQueueChange(uint32_t backend_index) {
@@ -204,6 +224,7 @@ void Monitor::Impl::Publish() {
     backend.queue->source = queue->source;
     backend.queue->age_seconds = SecondsOf(queue->age);
     backend.queue->why = queue->why_neutral;
+    backend.queue->time_to_hard_seconds = SecondsToHard(backends[i]);
   }
   for (const Subject* subject : by_id) {
     const EndpointState& state = *subject->state;

@@ -32,6 +32,20 @@ int main(int argc, char** argv) {
   status->add_flag("--json", is_json, "as the API answers");
   CLI::App* reload = add_config(
       app.add_subcommand("reload", "have the running process read its configuration anew"));
+  std::string backend;
+  uint64_t weight = 0;
+  const auto add_backend = [&](const char* name, const char* what) {
+    CLI::App* command = add_config(app.add_subcommand(name, what));
+    command->add_option("backend", backend, "BACKEND, or BACKEND/PROTOCOL")->required();
+    return command;
+  };
+  CLI::App* drain = add_backend("drain", "give a backend no new work");
+  CLI::App* resume = add_backend("resume", "give a backend work again");
+  CLI::App* maintenance = add_backend("maintenance", "take a backend out, it is being worked on");
+  CLI::App* set_weight = add_config(
+      app.add_subcommand("weight", "weigh a backend otherwise than configured, until told again"));
+  set_weight->add_option("backend", backend, "BACKEND")->required();
+  set_weight->add_option("weight", weight, "0 to 10000")->required();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -46,5 +60,8 @@ int main(int argc, char** argv) {
                               is_json ? daemon::StatusForm::kJson : daemon::StatusForm::kText);
   }
   if (reload->parsed()) return daemon::AskReload(config);
+  for (const CLI::App* said : {drain, resume, maintenance})
+    if (said->parsed()) return daemon::SayOfBackend(config, said->get_name(), backend);
+  if (set_weight->parsed()) return daemon::SetWeight(config, backend, weight);
   return 2;
 }

@@ -14,31 +14,30 @@ constexpr base::Duration kLeastPatience = std::chrono::seconds(1);
 constexpr int kPatienceFactor = 10;
 
 // One writer: no read-modify-write is needed.
-void Add(std::atomic<uint64_t> &counter, uint64_t count) {
-  counter.store(counter.load(std::memory_order_relaxed) + count,
-                std::memory_order_relaxed);
+void Add(std::atomic<uint64_t>& counter, uint64_t count) {
+  counter.store(counter.load(std::memory_order_relaxed) + count, std::memory_order_relaxed);
 }
 
 bool IsMailbox(conf::Protocol protocol) {
   switch (protocol) {
-  case conf::Protocol::kImap:
-  case conf::Protocol::kPop3:
-  case conf::Protocol::kSieve:
-  case conf::Protocol::kLmtp:
-    return true;
-  case conf::Protocol::kSmtp:
-  case conf::Protocol::kSubmission:
-  case conf::Protocol::kTcp:
-    return false;
+    case conf::Protocol::kImap:
+    case conf::Protocol::kPop3:
+    case conf::Protocol::kSieve:
+    case conf::Protocol::kLmtp:
+      return true;
+    case conf::Protocol::kSmtp:
+    case conf::Protocol::kSubmission:
+    case conf::Protocol::kTcp:
+      return false;
   }
   return false;
 }
 
-} // namespace
+}  // namespace
 
 uint64_t EndpointState::ActiveSum() const {
   uint64_t sum = 0;
-  for (const Load &its : load)
+  for (const Load& its : load)
     sum += its.active.load(std::memory_order_relaxed) +
            its.failed_recently.load(std::memory_order_relaxed);
   return sum;
@@ -52,28 +51,23 @@ void EndpointState::CountFailure(int worker) {
   Add(load[static_cast<size_t>(worker)].failures, 1);
 }
 
-void EndpointState::CountPhase(int worker, base::Phase phase,
-                               base::Duration took) {
+void EndpointState::CountPhase(int worker, base::Phase phase, base::Duration took) {
   const size_t index = TimedIndex(phase);
-  if (index == kTimedPhases.size())
-    return;
-  Load::PhaseSum &sum = load[static_cast<size_t>(worker)].phases[index];
-  const auto micros =
-      std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  if (index == kTimedPhases.size()) return;
+  Load::PhaseSum& sum = load[static_cast<size_t>(worker)].phases[index];
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
   Add(sum.count, 1);
   Add(sum.total_us, static_cast<uint64_t>(std::max<int64_t>(micros, 0)));
 }
 
 LiveSums EndpointState::Sums() const {
   LiveSums sums;
-  for (const Load &its : load) {
+  for (const Load& its : load) {
     sums.attempts += its.attempts.load(std::memory_order_relaxed);
     sums.failures += its.failures.load(std::memory_order_relaxed);
     for (size_t i = 0; i < its.phases.size(); ++i) {
-      sums.phases[i].count +=
-          its.phases[i].count.load(std::memory_order_relaxed);
-      sums.phases[i].total_us +=
-          its.phases[i].total_us.load(std::memory_order_relaxed);
+      sums.phases[i].count += its.phases[i].count.load(std::memory_order_relaxed);
+      sums.phases[i].total_us += its.phases[i].total_us.load(std::memory_order_relaxed);
     }
   }
   return sums;
@@ -81,7 +75,7 @@ LiveSums EndpointState::Sums() const {
 
 void EndpointState::Average(size_t timed_index, base::Duration took) {
   constexpr double kNews = 0.3;
-  std::atomic<uint32_t> &average = average_us[timed_index];
+  std::atomic<uint32_t>& average = average_us[timed_index];
   const double old = average.load(std::memory_order_relaxed);
   const double us = std::clamp(base::Seconds(took) * 1e6, 1.0, 4e9);
   average.store(static_cast<uint32_t>(old == 0 ? us : old + kNews * (us - old)),
@@ -90,21 +84,15 @@ void EndpointState::Average(size_t timed_index, base::Duration took) {
 
 void EndpointState::WantCheck() {
   // Read first: a crowd of failing sessions need not fight for the line.
-  if (check_wanted.load(std::memory_order_relaxed) ||
-      check_wanted.exchange(true))
-    return;
-  if (look_now_ != nullptr && *look_now_ != nullptr)
-    (*look_now_)(*this);
+  if (check_wanted.load(std::memory_order_relaxed) || check_wanted.exchange(true)) return;
+  if (look_now_ != nullptr && *look_now_ != nullptr) (*look_now_)(*this);
 }
 
 base::Duration EndpointState::PatienceFor(base::Phase phase) const {
   const size_t index = TimedIndex(phase);
-  if (index == kTimedPhases.size())
-    return base::Duration::max();
-  const std::chrono::microseconds average(
-      average_us[index].load(std::memory_order_relaxed));
-  if (average.count() == 0)
-    return base::Duration::max();
+  if (index == kTimedPhases.size()) return base::Duration::max();
+  const std::chrono::microseconds average(average_us[index].load(std::memory_order_relaxed));
+  if (average.count() == 0) return base::Duration::max();
   return std::max<base::Duration>(kLeastPatience, kPatienceFactor * average);
 }
 
@@ -118,8 +106,7 @@ void EndpointState::set_facts(std::shared_ptr<const EndpointFacts> facts) {
   facts_ = std::move(facts);
 }
 
-void EndpointState::UpdateFacts(
-    const std::function<void(EndpointFacts &facts)> &change) {
+void EndpointState::UpdateFacts(const std::function<void(EndpointFacts& facts)>& change) {
   const std::lock_guard lock(facts_mutex_);
   auto facts = facts_ == nullptr ? std::make_shared<EndpointFacts>()
                                  : std::make_shared<EndpointFacts>(*facts_);
@@ -127,9 +114,9 @@ void EndpointState::UpdateFacts(
   facts_ = std::move(facts);
 }
 
-std::shared_ptr<EndpointState> EndpointBook::Get(const std::string &backend,
+std::shared_ptr<EndpointState> EndpointBook::Get(const std::string& backend,
                                                  conf::Protocol protocol) {
-  std::shared_ptr<EndpointState> &state = states_[{backend, protocol}];
+  std::shared_ptr<EndpointState>& state = states_[{backend, protocol}];
   if (state == nullptr) {
     state = std::make_shared<EndpointState>(num_workers_, look_now_);
     state->backend = backend;
@@ -139,32 +126,26 @@ std::shared_ptr<EndpointState> EndpointBook::Get(const std::string &backend,
 }
 
 bool Home::Contains(EndpointId id) const {
-  return std::any_of(
-      members.begin(), members.end(),
-      [id](const Endpoint *endpoint) { return endpoint->id == id; });
+  return std::any_of(members.begin(), members.end(),
+                     [id](const Endpoint* endpoint) { return endpoint->id == id; });
 }
 
 bool Home::HasAnother(std::span<const EndpointId> tried) const {
-  return std::any_of(
-      members.begin(), members.end(), [tried](const Endpoint *endpoint) {
-        const EndpointState &state = *endpoint->state;
-        return state.admin.load(std::memory_order_relaxed) ==
-                   AdminState::kReady &&
-               state.health.load(std::memory_order_relaxed) != Health::kDown &&
-               std::find(tried.begin(), tried.end(), endpoint->id) ==
-                   tried.end();
-      });
+  return std::any_of(members.begin(), members.end(), [tried](const Endpoint* endpoint) {
+    const EndpointState& state = *endpoint->state;
+    return state.admin.load(std::memory_order_relaxed) == AdminState::kReady &&
+           state.health.load(std::memory_order_relaxed) != Health::kDown &&
+           std::find(tried.begin(), tried.end(), endpoint->id) == tried.end();
+  });
 }
 
-EndpointTable::EndpointTable(const conf::Config &config, EndpointBook &book)
-    : config_(config) {
+EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : config_(config) {
   // Homes point into endpoints_: it must not move any more once they are made.
-  std::vector<std::array<int64_t, conf::kNumProtocols>>
-      ids; // by backend and protocol; -1: none
+  std::vector<std::array<int64_t, conf::kNumProtocols>> ids;  // by backend and protocol; -1: none
   for (uint32_t b = 0; b < config.backends.size(); ++b) {
     ids.emplace_back().fill(-1);
     for (uint32_t e = 0; e < config.backends[b].endpoints.size(); ++e) {
-      const conf::Endpoint &conf = config.backends[b].endpoints[e];
+      const conf::Endpoint& conf = config.backends[b].endpoints[e];
       Endpoint endpoint;
       endpoint.id = static_cast<EndpointId>(endpoints_.size());
       endpoint.backend_index = b;
@@ -179,83 +160,73 @@ EndpointTable::EndpointTable(const conf::Config &config, EndpointBook &book)
   }
   // A pool's own cooldown holds for its members; of several pools the last
   // one's.
-  for (const conf::Pool &pool : config.pools)
-    for (Endpoint &endpoint : endpoints_)
-      if (std::find(pool.backends.begin(), pool.backends.end(),
-                    endpoint.backend->name) != pool.backends.end())
+  for (const conf::Pool& pool : config.pools)
+    for (Endpoint& endpoint : endpoints_)
+      if (std::find(pool.backends.begin(), pool.backends.end(), endpoint.backend->name) !=
+          pool.backends.end())
         endpoint.cooldown = pool.health.cooldown;
 
   // An smtp listener cannot use lmtp endpoints yet, so the endpoint of a
   // listener is that of its own protocol.
-  const auto find = [&](uint32_t backend, int protocol) -> const Endpoint * {
+  const auto find = [&](uint32_t backend, int protocol) -> const Endpoint* {
     const int64_t id = ids[backend][static_cast<size_t>(protocol)];
     return id < 0 ? nullptr : &endpoints_[static_cast<size_t>(id)];
   };
   backends_.resize(config.backends.size());
   for (uint32_t b = 0; b < config.backends.size(); ++b)
     for (int p = 0; p < conf::kNumProtocols; ++p) {
-      Home &home = backends_[b][static_cast<size_t>(p)];
+      Home& home = backends_[b][static_cast<size_t>(p)];
       home.name = config.backends[b].name;
       home.protocol = static_cast<conf::Protocol>(p);
-      if (const Endpoint *endpoint = find(b, p))
-        home.members.push_back(endpoint);
+      if (const Endpoint* endpoint = find(b, p)) home.members.push_back(endpoint);
     }
   pools_.resize(config.pools.size());
   for (uint32_t i = 0; i < config.pools.size(); ++i) {
-    const conf::Pool &pool = config.pools[i];
+    const conf::Pool& pool = config.pools[i];
     for (int p = 0; p < conf::kNumProtocols; ++p) {
-      Home &home = pools_[i][static_cast<size_t>(p)];
+      Home& home = pools_[i][static_cast<size_t>(p)];
       home.name = pool.name;
       home.pool = &pool;
       home.protocol = static_cast<conf::Protocol>(p);
-      for (const std::string &name : pool.backends)
+      for (const std::string& name : pool.backends)
         for (uint32_t b = 0; b < config.backends.size(); ++b)
           if (config.backends[b].name == name)
-            if (const Endpoint *endpoint = find(b, p))
-              home.members.push_back(endpoint);
-      home.may_fail_over = !IsMailbox(home.protocol) ||
-                           home.members.size() < 2 ||
+            if (const Endpoint* endpoint = find(b, p)) home.members.push_back(endpoint);
+      home.may_fail_over = !IsMailbox(home.protocol) || home.members.size() < 2 ||
                            pool.storage == conf::Storage::kShared ||
                            pool.storage == conf::Storage::kExclusive;
     }
   }
 }
 
-const Home *EndpointTable::PoolHome(uint32_t pool_index,
-                                    conf::Protocol listener) const {
+const Home* EndpointTable::PoolHome(uint32_t pool_index, conf::Protocol listener) const {
   POSTERN_CHECK(pool_index < pools_.size());
   return &pools_[pool_index][static_cast<size_t>(listener)];
 }
 
-const Home *EndpointTable::BackendHome(uint32_t backend_index,
-                                       conf::Protocol listener) const {
+const Home* EndpointTable::BackendHome(uint32_t backend_index, conf::Protocol listener) const {
   POSTERN_CHECK(backend_index < backends_.size());
   return &backends_[backend_index][static_cast<size_t>(listener)];
 }
 
-std::vector<const Endpoint *>
-EndpointTable::Eligible(const conf::Route &route,
-                        conf::Protocol listener) const {
-  std::vector<const Endpoint *> eligible;
-  const auto add = [&](const Home &home) {
-    for (const Endpoint *endpoint : home.members)
-      if (std::find(eligible.begin(), eligible.end(), endpoint) ==
-          eligible.end())
+std::vector<const Endpoint*> EndpointTable::Eligible(const conf::Route& route,
+                                                     conf::Protocol listener) const {
+  std::vector<const Endpoint*> eligible;
+  const auto add = [&](const Home& home) {
+    for (const Endpoint* endpoint : home.members)
+      if (std::find(eligible.begin(), eligible.end(), endpoint) == eligible.end())
         eligible.push_back(endpoint);
   };
-  for (const conf::Rule &rule : route.rules) {
-    if (const auto *to_pool = std::get_if<conf::Rule::ToPool>(&rule.action)) {
+  for (const conf::Rule& rule : route.rules) {
+    if (const auto* to_pool = std::get_if<conf::Rule::ToPool>(&rule.action)) {
       for (uint32_t i = 0; i < config_.pools.size(); ++i)
-        if (config_.pools[i].name == to_pool->name)
-          add(*PoolHome(i, listener));
-    } else if (const auto *to =
-                   std::get_if<conf::Rule::ToBackend>(&rule.action)) {
+        if (config_.pools[i].name == to_pool->name) add(*PoolHome(i, listener));
+    } else if (const auto* to = std::get_if<conf::Rule::ToBackend>(&rule.action)) {
       for (uint32_t i = 0; i < config_.backends.size(); ++i)
-        if (config_.backends[i].name == to->name)
-          add(*BackendHome(i, listener));
+        if (config_.backends[i].name == to->name) add(*BackendHome(i, listener));
     }
   }
   return eligible;
 }
 
-} // namespace postern::balance
+}  // namespace postern::balance

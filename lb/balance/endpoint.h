@@ -36,23 +36,20 @@ enum class AdminState : uint8_t { kReady, kDrain, kMaintenance };
 // What the endpoint said it can do, and where it is; replaced whole, never
 // changed.
 struct EndpointFacts {
-  std::vector<base::IpAddress>
-      addresses; // of the host, resolved; empty: not yet, or it failed
-  std::vector<std::string> capabilities; // EHLO keywords with parameters,
-                                         // CAPABILITY atoms, CAPA lines
+  std::vector<base::IpAddress> addresses;  // of the host, resolved; empty: not yet, or it failed
+  std::vector<std::string> capabilities;   // EHLO keywords with parameters,
+                                           // CAPABILITY atoms, CAPA lines
   bool has_capabilities = false;
 };
 
 // The phases that are timed, in live sessions as in checks.
 inline constexpr std::array kTimedPhases = {
-    base::Phase::kConnect, base::Phase::kTls,      base::Phase::kGreeting,
-    base::Phase::kHello,   base::Phase::kLogin,    base::Phase::kMail,
-    base::Phase::kRcpt,    base::Phase::kDataReply};
+    base::Phase::kConnect, base::Phase::kTls,  base::Phase::kGreeting, base::Phase::kHello,
+    base::Phase::kLogin,   base::Phase::kMail, base::Phase::kRcpt,     base::Phase::kDataReply};
 // Place in kTimedPhases; its size: not timed.
 [[nodiscard]] constexpr size_t TimedIndex(base::Phase phase) {
   size_t index = 0;
-  while (index < kTimedPhases.size() && kTimedPhases[index] != phase)
-    ++index;
+  while (index < kTimedPhases.size() && kTimedPhases[index] != phase) ++index;
   return index;
 }
 
@@ -71,28 +68,21 @@ struct LiveSums {
 struct EndpointState {
   // "Have a look at this one now", from any thread; the state lives as long as
   // its book.
-  using LookNow = std::function<void(EndpointState &state)>;
+  using LookNow = std::function<void(EndpointState& state)>;
 
-  explicit EndpointState(int num_workers,
-                         std::shared_ptr<const LookNow> look_now = nullptr)
-      : load(static_cast<size_t>(num_workers)), look_now_(std::move(look_now)) {
-  }
+  explicit EndpointState(int num_workers, std::shared_ptr<const LookNow> look_now = nullptr)
+      : load(static_cast<size_t>(num_workers)), look_now_(std::move(look_now)) {}
 
   std::string backend;
   conf::Protocol protocol = conf::Protocol::kImap;
 
-  std::atomic<Health> health{
-      Health::kUp}; // health thread; up until its first check has ended
-  std::atomic<AdminState> admin{
-      AdminState::kReady}; // health::Monitor, with its lock
-  std::atomic<bool> is_admin_of_agent{
-      false}; // the backend's agent has said so, no operator
+  std::atomic<Health> health{Health::kUp};  // health thread; up until its first check has ended
+  std::atomic<AdminState> admin{AdminState::kReady};  // health::Monitor, with its lock
+  std::atomic<bool> is_admin_of_agent{false};  // the backend's agent has said so, no operator
   // An operator's word over Backend::weight; negative: none. Likewise.
   std::atomic<int64_t> operator_weight{-1};
-  std::atomic<float> weight_ratio{
-      1.0F}; // health thread: product of all factors
-  std::atomic<bool> is_above_hard{
-      false}; // health thread: its queue is over its limit
+  std::atomic<float> weight_ratio{1.0F};   // health thread: product of all factors
+  std::atomic<bool> is_above_hard{false};  // health thread: its queue is over its limit
   // Health thread: what a phase takes here as a rule; 0: not known yet. By
   // TimedIndex.
   std::array<std::atomic<uint32_t>, kTimedPhases.size()> average_us{};
@@ -120,8 +110,7 @@ struct EndpointState {
     std::array<PhaseSum, kTimedPhases.size()> phases{};
   };
   std::vector<Load> load;
-  [[nodiscard]] uint64_t
-  ActiveSum() const; // active + failed_recently over all workers
+  [[nodiscard]] uint64_t ActiveSum() const;  // active + failed_recently over all workers
 
   // Each worker with its own index. An attempt is a login, or a transaction; it
   // fails by a fault of the endpoint, not by its verdict on a client. Phases
@@ -129,7 +118,7 @@ struct EndpointState {
   void CountAttempt(int worker);
   void CountFailure(int worker);
   void CountPhase(int worker, base::Phase phase, base::Duration took);
-  [[nodiscard]] LiveSums Sums() const; // any thread
+  [[nodiscard]] LiveSums Sums() const;  // any thread
 
   // Health thread: one more measurement, or mean of several, for average_us.
   void Average(size_t timed_index, base::Duration took);
@@ -147,13 +136,12 @@ struct EndpointState {
   void set_facts(std::shared_ptr<const EndpointFacts> facts);
   // Changes a part, from any thread: two that learn different things at once
   // both count.
-  void UpdateFacts(const std::function<void(EndpointFacts &facts)> &change);
+  void UpdateFacts(const std::function<void(EndpointFacts& facts)>& change);
   [[nodiscard]] bool InCooldown(base::MonoTime now) const {
-    return cooldown_until_ns.load(std::memory_order_relaxed) >
-           now.time_since_epoch().count();
+    return cooldown_until_ns.load(std::memory_order_relaxed) > now.time_since_epoch().count();
   }
 
-private:
+ private:
   const std::shared_ptr<const LookNow> look_now_;
   mutable std::mutex facts_mutex_;
   std::shared_ptr<const EndpointFacts> facts_;
@@ -161,44 +149,37 @@ private:
 
 // All endpoint states of the process, by backend and protocol. Control thread.
 class EndpointBook {
-public:
+ public:
   // look_now: of every state that it makes; nobody may call before it can be
   // served.
-  explicit EndpointBook(int num_workers,
-                        EndpointState::LookNow look_now = nullptr)
+  explicit EndpointBook(int num_workers, EndpointState::LookNow look_now = nullptr)
       : num_workers_(num_workers),
-        look_now_(std::make_shared<const EndpointState::LookNow>(
-            std::move(look_now))) {}
+        look_now_(std::make_shared<const EndpointState::LookNow>(std::move(look_now))) {}
   // Finds, or makes, the state.
-  [[nodiscard]] std::shared_ptr<EndpointState> Get(const std::string &backend,
+  [[nodiscard]] std::shared_ptr<EndpointState> Get(const std::string& backend,
                                                    conf::Protocol protocol);
 
-private:
+ private:
   int num_workers_;
   std::shared_ptr<const EndpointState::LookNow> look_now_;
-  std::map<std::pair<std::string, conf::Protocol>,
-           std::shared_ptr<EndpointState>>
-      states_;
+  std::map<std::pair<std::string, conf::Protocol>, std::shared_ptr<EndpointState>> states_;
 };
 
-using EndpointId = uint32_t; // dense, within one table
+using EndpointId = uint32_t;  // dense, within one table
 
 struct Endpoint {
   EndpointId id = 0;
-  uint32_t backend_index = 0;  // Config::backends
-  uint32_t endpoint_index = 0; // its endpoints
-  const conf::Backend *backend = nullptr;
-  const conf::Endpoint *conf =
-      nullptr; // its protocol may be lmtp where the listener's is smtp
+  uint32_t backend_index = 0;   // Config::backends
+  uint32_t endpoint_index = 0;  // its endpoints
+  const conf::Backend* backend = nullptr;
+  const conf::Endpoint* conf = nullptr;  // its protocol may be lmtp where the listener's is smtp
   std::chrono::milliseconds cooldown{5000};
   std::shared_ptr<EndpointState> state;
   // As configured, or as an operator has said since; before any measured
   // factor.
   [[nodiscard]] double base_weight() const {
-    const int64_t operators =
-        state->operator_weight.load(std::memory_order_relaxed);
-    return operators >= 0 ? static_cast<double>(operators)
-                          : static_cast<double>(backend->weight);
+    const int64_t operators = state->operator_weight.load(std::memory_order_relaxed);
+    return operators >= 0 ? static_cast<double>(operators) : static_cast<double>(backend->weight);
   }
 };
 
@@ -206,10 +187,10 @@ struct Endpoint {
 // protocol, or one backend's. Compared by address: the same home is the same
 // object within a table.
 struct Home {
-  std::string name;                 // of the pool, or of the backend
-  const conf::Pool *pool = nullptr; // null: one backend, named by a rule
-  conf::Protocol protocol = conf::Protocol::kImap; // of the listener
-  std::vector<const Endpoint *> members; // in the order of the configuration
+  std::string name;                                 // of the pool, or of the backend
+  const conf::Pool* pool = nullptr;                 // null: one backend, named by a rule
+  conf::Protocol protocol = conf::Protocol::kImap;  // of the listener
+  std::vector<const Endpoint*> members;             // in the order of the configuration
   // May a session that failed on one member go to another (before login, before
   // hand-over)? For smtp and submission always; for mailboxes where storage is
   // shared or exclusive (or there is one member).
@@ -220,28 +201,24 @@ struct Home {
 };
 
 class EndpointTable {
-public:
+ public:
   // config must outlive the table.
-  EndpointTable(const conf::Config &config, EndpointBook &book);
+  EndpointTable(const conf::Config& config, EndpointBook& book);
   // Never null; a home may have no members (the pool serves no such protocol):
   // that work is refused temporarily.
-  [[nodiscard]] const Home *PoolHome(uint32_t pool_index,
-                                     conf::Protocol listener) const;
-  [[nodiscard]] const Home *BackendHome(uint32_t backend_index,
-                                        conf::Protocol listener) const;
-  [[nodiscard]] const std::vector<Endpoint> &endpoints() const {
-    return endpoints_;
-  }
+  [[nodiscard]] const Home* PoolHome(uint32_t pool_index, conf::Protocol listener) const;
+  [[nodiscard]] const Home* BackendHome(uint32_t backend_index, conf::Protocol listener) const;
+  [[nodiscard]] const std::vector<Endpoint>& endpoints() const { return endpoints_; }
   // Endpoints of every pool that the rules of a route can name, for a
   // listener's protocol: what may be announced is what all of these can do.
-  [[nodiscard]] std::vector<const Endpoint *>
-  Eligible(const conf::Route &route, conf::Protocol listener) const;
+  [[nodiscard]] std::vector<const Endpoint*> Eligible(const conf::Route& route,
+                                                      conf::Protocol listener) const;
 
-private:
-  const conf::Config &config_;
+ private:
+  const conf::Config& config_;
   std::vector<Endpoint> endpoints_;
   std::vector<std::array<Home, conf::kNumProtocols>> pools_;
   std::vector<std::array<Home, conf::kNumProtocols>> backends_;
 };
 
-} // namespace postern::balance
+}  // namespace postern::balance

@@ -26,44 +26,40 @@
 namespace postern::balance {
 
 class Picker {
-public:
-  Picker(int worker, base::Rng &rng) : worker_(worker), rng_(rng) {}
+ public:
+  Picker(int worker, base::Rng& rng) : worker_(worker), rng_(rng) {}
 
   // Null: nobody can take it now. O(1) expected for least_load, O(members) at
   // worst.
-  [[nodiscard]] const Endpoint *Pick(const Home &home, std::string_view key,
-                                     std::span<const EndpointId> tried,
-                                     base::MonoTime now);
+  [[nodiscard]] const Endpoint* Pick(const Home& home, std::string_view key,
+                                     std::span<const EndpointId> tried, base::MonoTime now);
 
   [[nodiscard]] int worker() const { return worker_; }
 
   // Load accounting: between a successful Pick and the end of the work on that
   // endpoint.
-  void Started(EndpointState &endpoint);
-  void Ended(EndpointState &endpoint);
+  void Started(EndpointState& endpoint);
+  void Ended(EndpointState& endpoint);
   // The attempt failed (after Ended): counts as load for one second more. If
   // the failure came before any byte that a client chose (connect, TLS, a
   // greeting of 421, BYE or -ERR), passive: the endpoint cools down, on all
   // workers.
   enum class Blame : uint8_t { kNone, kPassive };
-  void Failed(const Endpoint &endpoint, Blame blame, base::MonoTime now);
+  void Failed(const Endpoint& endpoint, Blame blame, base::MonoTime now);
   // It owes an answer for too long, before any byte that a client chose: it
   // cools down, though nothing has failed yet.
-  void Hangs(const Endpoint &endpoint, base::MonoTime now);
+  void Hangs(const Endpoint& endpoint, base::MonoTime now);
   // Work got through: ends a cooldown.
-  void Succeeded(const Endpoint &endpoint);
+  void Succeeded(const Endpoint& endpoint);
 
-private:
+ private:
   void ForgetFailures(base::MonoTime now);
   int worker_;
-  base::Rng &rng_;
-  std::deque<std::pair<base::MonoTime, std::shared_ptr<EndpointState>>>
-      failures_;
+  base::Rng& rng_;
+  std::deque<std::pair<base::MonoTime, std::shared_ptr<EndpointState>>> failures_;
   // round robin: running values by pool name and member; both outlive a reload,
   // so that it goes on.
-  std::unordered_map<std::string,
-                     std::unordered_map<const EndpointState *, double>>
-      current_;
+  std::unordered_map<std::string, std::unordered_map<const EndpointState*, double>> current_;
 };
 
-} // namespace postern::balance
+}  // namespace postern::balance

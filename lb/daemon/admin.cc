@@ -4,15 +4,19 @@
 
 #include <array>
 
+#include "conf/json.h"
 #include "lb/base/bytes.h"
 #include "lb/base/escape.h"
 #include "lb/base/log.h"
 #include "lb/base/secret.h"
+#include "lb/daemon/backends_json.h"
 
 namespace postern::daemon {
 namespace {
 
 using base::AppendJsonString;
+
+constexpr uint64_t kMaxWeight = 10'000;  // as in the configuration
 
 AdminResponse Error(int status, std::string_view code, std::string_view message,
                     std::string_view path = "") {
@@ -59,20 +63,58 @@ void AppendProblems(std::string& out, const std::vector<conf::Problem>& problems
 
 // Who may ask for a path, and how.
 enum class Access : uint8_t { kEverybody, kReader, kChanger };
-enum class Page : uint8_t { kMetrics, kLive, kReady, kStatus, kReload };
+enum class Page : uint8_t {
+  kMetrics,
+  kLive,
+  kReady,
+  kStatus,
+  kReload,
+  kBackends,
+  kBackendState,
+  kBackendWeight,
+};
 struct PageRow {
   std::string_view path;
   std::string_view method;
   Access access;
   Page page;
 };
-constexpr std::array<PageRow, 5> kPages = {{
+constexpr std::array<PageRow, 6> kPages = {{
     {"/metrics", "GET", Access::kEverybody, Page::kMetrics},
     {"/livez", "GET", Access::kEverybody, Page::kLive},
     {"/readyz", "GET", Access::kEverybody, Page::kReady},
     {"/api/v1/status", "GET", Access::kReader, Page::kStatus},
     {"/api/v1/reload", "POST", Access::kChanger, Page::kReload},
+    {"/api/v1/backends", "GET", Access::kReader, Page::kBackends},
 }};
+constexpr PageRow kBackendState = {"", "POST", Access::kChanger, Page::kBackendState};
+constexpr PageRow kBackendWeight = {"", "PUT", Access::kChanger, Page::kBackendWeight};
+
+std::optional<balance::AdminState> StateOf(std::string_view action) {
+  if (action == "drain") return balance::AdminState::kDrain;
+  if (action == "resume") return balance::AdminState::kReady;
+  if (action == "maintenance") return balance::AdminState::kMaintenance;
+  return std::nullopt;
+}
+
+std::optional<conf::Protocol> FindProtocol(std::string_view name) {
+  for (int i = 0; i < conf::kNumProtocols; ++i)
+    if (conf::Name(static_cast<conf::Protocol>(i)) == name) return static_cast<conf::Protocol>(i);
+  return std::nullopt;
+}
+
+const PageRow* FindPage(const AdminRequest& request) {
+  for (const PageRow& row : kPages)
+    if (row.path == request.path) return &row;
+  // /api/v1/backends/NAME[/PROTOCOL]/ACTION; a name may hold a slash, so it is the segments that
+  // count.
+  const auto& words = request.segments;
+  if ((words.size() != 5 && words.size() != 6) || words[0] != "api" || words[1] != "v1" ||
+      words[2] != "backends")
+    return nullptr;
+  if (words.size() == 5 && words.back() == "weight") return &kBackendWeight;
+  return StateOf(words.back()) ? &kBackendState : nullptr;
+}
 
 }  // namespace
 
@@ -86,9 +128,7 @@ bool Admin::HasToken(const AdminRequest& request) const {
 }
 
 AdminResponse Admin::Handle(const AdminRequest& request) {
-  const PageRow* row = nullptr;
-  for (const PageRow& candidate : kPages)
-    if (candidate.path == request.path) row = &candidate;
+  const PageRow* row = FindPage(request);
   if (row == nullptr) return Error(404, "not_found", "there is no such page", request.path);
 
   bool may_enter = false;
@@ -133,6 +173,15 @@ AdminResponse Admin::Handle(const AdminRequest& request) {
       return Status();
     case Page::kReload:
       return Reload(request);
+    case Page::kBackends: {
+      AdminResponse response;
+      response.body = "{\"backends\":" + BackendsAsJson(*backend_.Health()) + "}\n";
+      return response;
+    }
+    case Page::kBackendState:
+      return ChangeState(request);
+    case Page::kBackendWeight:
+      return ChangeWeight(request);
   }
   return Error(500, "internal", "no such page", request.path);
 }
@@ -171,6 +220,55 @@ AdminResponse Admin::Status() {
   out += R"(,"problems":)";
   AppendStrings(out, report.problems);
   out += "}\n";
+  return response;
+}
+
+AdminResponse Admin::ChangeState(const AdminRequest& request) {
+  const std::string& name = request.segments[3];
+  const balance::AdminState state = *StateOf(request.segments.back());
+  std::optional<conf::Protocol> protocol;
+  if (request.segments.size() == 6) {
+    protocol = FindProtocol(request.segments[4]);
+    if (!protocol)
+      return Error(404, "no_such_endpoint", request.segments[4] + " is no protocol", request.path);
+  }
+  if (!backend_.SetAdmin(name, protocol, state))
+    return Error(404, protocol ? "no_such_endpoint" : "no_such_backend",
+                 "no backend " + name +
+                     (protocol ? " with an endpoint for " + request.segments[4] : "") +
+                     " is configured",
+                 request.path);
+  AdminResponse response;
+  std::string& out = response.body;
+  out = R"({"backend":)";
+  AppendJsonString(out, name);
+  out += R"(,"protocol":)";
+  if (protocol) {
+    AppendJsonString(out, conf::Name(*protocol));
+  } else {
+    out += "null";
+  }
+  out += R"(,"admin_state":)";
+  AppendJsonString(out, health::Name(state));
+  out += "}\n";
+  return response;
+}
+
+AdminResponse Admin::ChangeWeight(const AdminRequest& request) {
+  const conf::json::Parsed parsed = conf::json::Parse(request.body);
+  const conf::json::Node* weight = parsed.root ? parsed.root->Find("weight") : nullptr;
+  if (!parsed.faults.empty() || weight == nullptr || parsed.root->members.size() != 1 ||
+      !weight->is_whole || weight->is_negative || weight->whole > kMaxWeight)
+    return Error(400, "bad_body",
+                 "wanted: {\"weight\":N}, N a whole number from 0 to " + std::to_string(kMaxWeight),
+                 request.path);
+  const std::string& name = request.segments[3];
+  if (!backend_.SetWeight(name, static_cast<uint32_t>(weight->whole)))
+    return Error(404, "no_such_backend", "no backend " + name + " is configured", request.path);
+  AdminResponse response;
+  response.body = R"({"backend":)";
+  AppendJsonString(response.body, name);
+  response.body += R"(,"weight":)" + std::to_string(weight->whole) + "}\n";
   return response;
 }
 

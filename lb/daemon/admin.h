@@ -1,5 +1,5 @@
 // admin: the HTTP API of the running process: metrics, health of the process itself, status,
-// reload.
+// backends and what an operator says of them, reload.
 //
 // Pure: a request in, a response out. Reads are open on loopback and on the Unix socket; /metrics,
 // /livez and /readyz everywhere; the rest off loopback, and every change, needs the bearer token,
@@ -10,12 +10,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "conf/load.h"
+#include "health/report.h"
+#include "lb/balance/endpoint.h"
 #include "lb/base/address.h"
 #include "lb/base/clock.h"
 
@@ -52,6 +56,13 @@ class AdminBackend {
   // Empty: ready.
   [[nodiscard]] virtual std::vector<std::string> NotReadyReasons() const = 0;
   [[nodiscard]] virtual ReloadReport Reload(DryRun dry_run) = 0;
+  // Never null.
+  [[nodiscard]] virtual std::shared_ptr<const health::HealthReport> Health() const = 0;
+  // Without a protocol: every endpoint of the backend. False: no such backend, or no such endpoint.
+  [[nodiscard]] virtual bool SetAdmin(const std::string& backend,
+                                      std::optional<conf::Protocol> protocol,
+                                      balance::AdminState state) = 0;
+  [[nodiscard]] virtual bool SetWeight(const std::string& backend, uint32_t weight) = 0;
   // Empty: there is none, and changes are for the Unix socket alone.
   [[nodiscard]] virtual std::string token() const = 0;
 
@@ -62,8 +73,10 @@ class AdminBackend {
 struct AdminRequest {
   std::string method;                                        // "GET"
   std::string path;                                          // decoded, without the query
+  std::vector<std::string> segments{};                       // of the path, each decoded
   std::vector<std::pair<std::string, std::string>> query{};  // decoded
-  std::string authorization;                                 // header, may be empty
+  std::string authorization{};                               // header, may be empty
+  std::string body{};
   bool is_unix = false;
   base::IpAddress peer;  // meaningless on the Unix socket
 };
@@ -85,6 +98,8 @@ class Admin {
   [[nodiscard]] AdminResponse Ready();
   [[nodiscard]] AdminResponse Status();
   [[nodiscard]] AdminResponse Reload(const AdminRequest& request);
+  [[nodiscard]] AdminResponse ChangeState(const AdminRequest& request);
+  [[nodiscard]] AdminResponse ChangeWeight(const AdminRequest& request);
 
   AdminBackend& backend_;
 };

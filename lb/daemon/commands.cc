@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/commands.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <optional>
@@ -93,11 +94,13 @@ std::optional<net::HttpCall> CallTo(const std::string& config_path) {
 
 // The body of a good answer, in `body` and as a tree; nothing, and it has been said why, otherwise.
 std::optional<Node> Ask(const std::string& config_path, const std::string& method,
-                        const std::string& path, std::string& body) {
+                        const std::string& path, std::string& body,
+                        const std::string& question = "") {
   std::optional<net::HttpCall> call = CallTo(config_path);
   if (!call) return std::nullopt;
   call->method = method;
   call->target = path;
+  call->body = question;
   const base::Result<net::HttpAnswer> answer = net::Fetch(*call);
   if (!answer) {
     std::fprintf(stderr, "error: cannot ask the running postern: %s (is it running, with %s?)\n",
@@ -115,6 +118,51 @@ std::optional<Node> Ask(const std::string& config_path, const std::string& metho
   }
   body = answer->body;
   return std::move(parsed.root);
+}
+
+// BACKEND or BACKEND/PROTOCOL; what stands behind the last slash is a protocol only if it reads like
+// one.
+std::string PathOf(const std::string& backend) {
+  const size_t slash = backend.rfind('/');
+  if (slash == std::string::npos) return net::PercentEncode(backend);
+  const std::string last = backend.substr(slash + 1);
+  for (int i = 0; i < conf::kNumProtocols; ++i)
+    if (conf::Name(static_cast<conf::Protocol>(i)) == last)
+      return net::PercentEncode(backend.substr(0, slash)) + "/" + last;
+  return net::PercentEncode(backend);
+}
+
+std::string NumberOf(const Node& object, std::string_view key) {
+  const Node* value = object.Find(key);
+  if (value == nullptr || value->kind != Node::Kind::kNumber) return "-";
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.4g", value->number);
+  return text;
+}
+
+// A table whose columns are as wide as they must be; the last one, the reason, as long as it is.
+void PrintBackends(const std::vector<Node>& backends) {
+  std::vector<std::vector<std::string>> rows = {{"BACKEND", "PROTOCOL", "ADDRESS", "STATE", "ADMIN",
+                                                 "WEIGHT", "SESSIONS", "QUEUE", "REASON"}};
+  for (const Node& backend : backends)
+    for (const Node& endpoint : ItemsOf(backend, "endpoints")) {
+      const Node* queue = backend.Find("queue");
+      rows.push_back(
+          {TextOf(backend, "name"), TextOf(endpoint, "protocol"), TextOf(endpoint, "address"),
+           TextOf(endpoint, "state"), TextOf(endpoint, "admin_state"),
+           NumberOf(endpoint, "weight") + "/" + NumberOf(endpoint, "configured_weight"),
+           NumberOf(endpoint, "sessions"), queue == nullptr ? "-" : NumberOf(*queue, "depth"),
+           TextOf(endpoint, "reason")});
+    }
+  std::vector<size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i + 1 < row.size(); ++i)
+      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    std::printf("%s%s\n", line.c_str(), row.back().c_str());
+  }
 }
 
 }  // namespace
@@ -165,11 +213,15 @@ int Check(const std::string& config_path) {
 }
 
 int ShowStatus(const std::string& config_path, StatusForm form) {
-  std::string body;
+  std::string body, backends_body;
   const std::optional<Node> status = Ask(config_path, "GET", "/api/v1/status", body);
   if (!status) return 1;
+  const std::optional<Node> backends = Ask(config_path, "GET", "/api/v1/backends", backends_body);
+  if (!backends) return 1;
   if (form == StatusForm::kJson) {
-    std::fputs(body.c_str(), stdout);
+    // Both answers as one object.
+    const std::string both = body.substr(0, body.rfind('}')) + "," + backends_body.substr(1);
+    std::fputs(both.c_str(), stdout);
     return 0;
   }
   std::printf("postern %s, started %s, configuration %s, %s sessions\n",
@@ -182,8 +234,29 @@ int ShowStatus(const std::string& config_path, StatusForm form) {
                 TextOf(listener, "protocol").c_str(),
                 addresses.empty() ? " is not open" : addresses.c_str());
   }
+  PrintBackends(ItemsOf(*backends, "backends"));
   for (const Node& problem : ItemsOf(*status, "problems"))
     std::printf("problem: %s\n", problem.text.c_str());
+  return 0;
+}
+
+int SayOfBackend(const std::string& config_path, const std::string& action,
+                 const std::string& backend) {
+  std::string body;
+  const std::optional<Node> answer =
+      Ask(config_path, "POST", "/api/v1/backends/" + PathOf(backend) + "/" + action, body);
+  if (!answer) return 1;
+  std::printf("%s: %s\n", backend.c_str(), TextOf(*answer, "admin_state").c_str());
+  return 0;
+}
+
+int SetWeight(const std::string& config_path, const std::string& backend, uint64_t weight) {
+  std::string body;
+  const std::optional<Node> answer =
+      Ask(config_path, "PUT", "/api/v1/backends/" + net::PercentEncode(backend) + "/weight", body,
+          "{\"weight\":" + std::to_string(weight) + "}");
+  if (!answer) return 1;
+  std::printf("%s: weight %s\n", backend.c_str(), TextOf(*answer, "weight").c_str());
   return 0;
 }
 

@@ -19,5 +19,10 @@ namespace postern::daemon {
 enum class StatusForm : uint8_t { kText, kJson };
 [[nodiscard]] int ShowStatus(const std::string& config_path, StatusForm form);
 [[nodiscard]] int AskReload(const std::string& config_path);
+// backend: BACKEND or BACKEND/PROTOCOL; action: drain, resume, maintenance.
+[[nodiscard]] int SayOfBackend(const std::string& config_path, const std::string& action,
+                               const std::string& backend);
+[[nodiscard]] int SetWeight(const std::string& config_path, const std::string& backend,
+                            uint64_t weight);
 
 }  // namespace postern::daemon

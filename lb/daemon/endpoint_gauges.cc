@@ -29,8 +29,10 @@ void ShowEndpoints(const balance::EndpointTable& endpoints, metrics::Registry& r
     };
     set(Gauge::kUp, health == balance::Health::kDown ? 0 : 1);
     set(Gauge::kDegraded, health == balance::Health::kDegraded ? 1 : 0);
-    set(Gauge::kWeightRatio,
-        static_cast<double>(state.weight_ratio.load(std::memory_order_relaxed)));
+    // An operator's weight stands in for the configured one, so it is part of the quotient.
+    const double ratio = static_cast<double>(state.weight_ratio.load(std::memory_order_relaxed));
+    const double configured = endpoint.backend->weight;
+    set(Gauge::kWeightRatio, configured > 0 ? endpoint.base_weight() * ratio / configured : ratio);
     registry.SetEndpointAdmin(state.backend, state.protocol,
                               WordOf(state.admin.load(std::memory_order_relaxed)));
   }

@@ -30,91 +30,71 @@ constexpr base::Duration kDrainTick = std::chrono::milliseconds(100);
 
 void RaiseDescriptorLimit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-    return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-uint32_t NumWorkers(const conf::Config &config) {
-  if (config.workers > 0)
-    return config.workers;
+uint32_t NumWorkers(const conf::Config& config) {
+  if (config.workers > 0) return config.workers;
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-void PrintProblems(const std::vector<conf::Problem> &problems,
-                   const char *kind) {
-  for (const conf::Problem &problem : problems)
+void PrintProblems(const std::vector<conf::Problem>& problems, const char* kind) {
+  for (const conf::Problem& problem : problems)
     std::fprintf(stderr, "%s: %s\n", kind, problem.ToString().c_str());
 }
 
-// What a start lets pass (SystemFileChecks) is said where errors are looked
-// for.
-void LogInvalidCertificates(const Snapshot &snapshot, base::WallTime now) {
-  if (snapshot.certificates == nullptr)
-    return;
-  for (const tls::ServerCertificate &certificate :
-       snapshot.certificates->certificates())
+// What a start lets pass (SystemFileChecks) is said where errors are looked for.
+void LogInvalidCertificates(const Snapshot& snapshot, base::WallTime now) {
+  if (snapshot.certificates == nullptr) return;
+  for (const tls::ServerCertificate& certificate : snapshot.certificates->certificates())
     if (now < certificate.not_before || now >= certificate.not_after)
-      base::log::Error(
-          "certificate_invalid",
-          {{"certificate", certificate.path},
-           {"not_before", base::log::FormatTime(certificate.not_before)},
-           {"not_after", base::log::FormatTime(certificate.not_after)},
-           {"why", "clients will refuse it"}});
+      base::log::Error("certificate_invalid",
+                       {{"certificate", certificate.path},
+                        {"not_before", base::log::FormatTime(certificate.not_before)},
+                        {"not_after", base::log::FormatTime(certificate.not_after)},
+                        {"why", "clients will refuse it"}});
 }
 
-base::Result<std::string> ReadToken(const std::string &path) {
+base::Result<std::string> ReadToken(const std::string& path) {
   std::string token;
-  if (path.empty())
-    return token;
+  if (path.empty()) return token;
   std::ifstream file(path);
   if (!std::getline(file, token) || token.empty())
-    return base::Error{"admin.token_file: " + path +
-                       " cannot be read, or has an empty first line"};
+    return base::Error{"admin.token_file: " + path + " cannot be read, or has an empty first line"};
   return token;
 }
 
-std::string BindingKey(const conf::Listener &listener, size_t place) {
-  return listener.name + "#" + std::to_string(place) + "#" +
-         listener.addresses[place].ToString();
+std::string BindingKey(const conf::Listener& listener, size_t place) {
+  return listener.name + "#" + std::to_string(place) + "#" + listener.addresses[place].ToString();
 }
 
-} // namespace
+}  // namespace
 
 conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
   conf::FileChecks checks;
   checks.invalid = invalid;
-  checks.validity = [](const std::string &cert) {
-    return tls::CheckValidity(cert);
-  };
-  checks.is_own_address = [own =
-                               net::OwnAddresses()](const base::IpAddress &ip) {
+  checks.validity = [](const std::string& cert) { return tls::CheckValidity(cert); };
+  checks.is_own_address = [own = net::OwnAddresses()](const base::IpAddress& ip) {
     return own.count(ip) > 0;
   };
-  checks.pair = [](const std::string &cert, const std::string &key) {
+  checks.pair = [](const std::string& cert, const std::string& key) {
     return tls::CheckPair(cert, key);
   };
-  checks.ca_file = [](const std::string &path) {
-    return tls::CheckCaFile(path);
-  };
-  checks.ticket_keys = [](const std::string &path) {
-    return tls::CheckTicketKeys(path);
-  };
-  checks.knows_group = [](const std::string &group) {
-    return tls::KnowsGroup(group);
-  };
+  checks.ca_file = [](const std::string& path) { return tls::CheckCaFile(path); };
+  checks.ticket_keys = [](const std::string& path) { return tls::CheckTicketKeys(path); };
+  checks.knows_group = [](const std::string& group) { return tls::KnowsGroup(group); };
   return checks;
 }
 
 Process::Process(std::string config_path)
-    : config_path_(std::move(config_path)), recorder_(registry_),
+    : config_path_(std::move(config_path)),
+      recorder_(registry_),
       ticket_keys_(std::make_shared<tls::TicketKeys>()),
       health_rng_(base::SystemSeed()),
-      drain_timer_(loop_.timers(),
-                   io::Timer::Invoke<&Process::OnDrainTick, Process>, this),
-      housekeeping_timer_(loop_.timers(),
-                          io::Timer::Invoke<&Process::OnHousekeeping, Process>,
+      drain_timer_(loop_.timers(), io::Timer::Invoke<&Process::OnDrainTick, Process>, this),
+      housekeeping_timer_(loop_.timers(), io::Timer::Invoke<&Process::OnHousekeeping, Process>,
                           this) {}
 
 Process::~Process() = default;
@@ -122,34 +102,31 @@ Process::~Process() = default;
 int Process::Run() {
   net::SignalWatcher::Block({SIGHUP, SIGTERM, SIGINT, SIGUSR1});
   RaiseDescriptorLimit();
-  conf::LoadResult loaded = conf::LoadFile(
-      config_path_, SystemFileChecks(conf::FileChecks::Invalid::kWarning));
+  conf::LoadResult loaded =
+      conf::LoadFile(config_path_, SystemFileChecks(conf::FileChecks::Invalid::kWarning));
   PrintProblems(loaded.warnings, "warning");
   PrintProblems(loaded.errors, "error");
-  if (!loaded.config)
-    return 1;
+  if (!loaded.config) return 1;
   auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
   base::log::Configure(config->log.level, config->log.format);
   const auto num_workers = static_cast<int>(NumWorkers(*config));
   // Called by sessions, which live no longer than the health loop.
   endpoint_book_ = std::make_unique<balance::EndpointBook>(
-      num_workers, [this](balance::EndpointState &endpoint) {
+      num_workers, [this](balance::EndpointState& endpoint) {
         health_loop_->Post([this, &endpoint] {
-          if (monitor_ != nullptr)
-            monitor_->LookNow(endpoint);
+          if (monitor_ != nullptr) monitor_->LookNow(endpoint);
         });
       });
   started_ = loop_.WallNow();
 
-  auto built = BuildSnapshot(config, {num_workers, *endpoint_book_,
-                                      ticket_keys_, base::SystemClock()});
+  auto built =
+      BuildSnapshot(config, {num_workers, *endpoint_book_, ticket_keys_, base::SystemClock()});
   if (!built) {
     std::fprintf(stderr, "error: %s\n", built.error().c_str());
     return 1;
   }
   for (int i = 0; i < num_workers; ++i)
-    workers_.push_back(
-        std::make_unique<Worker>(i, shared_, registry_, session_log_));
+    workers_.push_back(std::make_unique<Worker>(i, shared_, registry_, session_log_));
   auto bindings = Bind(*config);
   if (!bindings) {
     std::fprintf(stderr, "error: %s\n", bindings.error().c_str());
@@ -159,22 +136,21 @@ int Process::Run() {
     std::fprintf(stderr, "error: %s\n", error.c_str());
     return 1;
   }
-  if (const std::string error =
-          session_log_.Open(config->log.sessions, config->log.format);
+  if (const std::string error = session_log_.Open(config->log.sessions, config->log.format);
       !error.empty()) {
     std::fprintf(stderr, "error: log.sessions: %s\n", error.c_str());
     return 1;
   }
   registry_.SetBuildInfo(POSTERN_VERSION, Revision(), tls::LibraryName());
   StartThreads();
-  for (const conf::Problem &warning : loaded.warnings)
+  for (const conf::Problem& warning : loaded.warnings)
     built.value()->problems.push_back(warning.ToString());
   Publish(std::move(built).value(), std::move(bindings).value());
   LogInvalidCertificates(*snapshot_, started_);
-  for (const auto &[key, binding] : bindings_)
-    base::log::Info("listening", {{"listener", binding.name},
-                                  {"address", binding.address.ToString()}});
-  for (const base::SocketAddress &address : http_->addresses())
+  for (const auto& [key, binding] : bindings_)
+    base::log::Info("listening",
+                    {{"listener", binding.name}, {"address", binding.address.ToString()}});
+  for (const base::SocketAddress& address : http_->addresses())
     base::log::Info("admin_listening", {{"address", address.ToString()}});
   base::log::Info("started", {{"version", POSTERN_VERSION},
                               {"workers", std::to_string(num_workers)},
@@ -192,19 +168,16 @@ int Process::Run() {
   return 0;
 }
 
-// New sockets for addresses that are not bound yet; the others are carried
-// over.
-base::Result<Process::Bindings>
-Process::Bind(const conf::Config &config) const {
+// New sockets for addresses that are not bound yet; the others are carried over.
+base::Result<Process::Bindings> Process::Bind(const conf::Config& config) const {
   Bindings wanted;
   for (uint32_t i = 0; i < config.listeners.size(); ++i) {
-    const conf::Listener &listener = config.listeners[i];
-    if (!session::IsServed(listener.protocol)) { // `check` warns of it
-      base::log::Warn(
-          "listener_not_opened",
-          {{"listener", listener.name},
-           {"why", "this build does not speak " +
-                       std::string(conf::Name(listener.protocol)) + " yet"}});
+    const conf::Listener& listener = config.listeners[i];
+    if (!session::IsServed(listener.protocol)) {  // `check` warns of it
+      base::log::Warn("listener_not_opened",
+                      {{"listener", listener.name},
+                       {"why", "this build does not speak " +
+                                   std::string(conf::Name(listener.protocol)) + " yet"}});
       continue;
     }
     for (size_t place = 0; place < listener.addresses.size(); ++place) {
@@ -216,9 +189,7 @@ Process::Bind(const conf::Config &config) const {
         binding.address = known->second.address;
       } else {
         auto bound = net::BindAll(listener.addresses[place], workers_.size());
-        if (!bound)
-          return base::Error{"listener " + listener.name + ": " +
-                             bound.error()};
+        if (!bound) return base::Error{"listener " + listener.name + ": " + bound.error()};
         binding.sockets = std::move(bound).value();
         binding.address = net::LocalAddressOf(binding.sockets.front().get());
         binding.is_new = true;
@@ -231,33 +202,29 @@ Process::Bind(const conf::Config &config) const {
 
 void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   snapshot->generation = ++generation_;
-  const conf::Config &config = *snapshot->config;
-  FillSlots(*snapshot,
-            registry_.Configure(config, tls::GroupsInUse(config.tls.groups)));
-  for (WorkerParts &worker : snapshot->workers)
+  const conf::Config& config = *snapshot->config;
+  FillSlots(*snapshot, registry_.Configure(config, tls::GroupsInUse(config.tls.groups)));
+  for (WorkerParts& worker : snapshot->workers)
     worker.listeners = Announce(*snapshot, worker.listeners);
   if (!config.tls.ticket_keys.empty()) {
-    if (auto keys = tls::TicketKeys::ReadFile(config.tls.ticket_keys);
-        keys.ok())
+    if (auto keys = tls::TicketKeys::ReadFile(config.tls.ticket_keys); keys.ok())
       ticket_keys_->Use(std::move(keys).value());
   }
   if (snapshot->certificates != nullptr)
-    for (const tls::ServerCertificate &certificate :
-         snapshot->certificates->certificates())
+    for (const tls::ServerCertificate& certificate : snapshot->certificates->certificates())
       registry_.SetCertificate(certificate.path, certificate.not_after);
   for (size_t i = 0; i < workers_.size(); ++i) {
     std::vector<ListenSocket> sockets;
-    for (auto &[key, binding] : bindings) {
+    for (auto& [key, binding] : bindings) {
       ListenSocket socket;
       socket.key = key;
       socket.listener = binding.listener;
-      if (binding.is_new)
-        socket.fd = std::move(binding.sockets[i]);
+      if (binding.is_new) socket.fd = std::move(binding.sockets[i]);
       sockets.push_back(std::move(socket));
     }
     workers_[i]->Apply(snapshot->workers[i], std::move(sockets));
   }
-  for (auto &[key, binding] : bindings) {
+  for (auto& [key, binding] : bindings) {
     binding.sockets.clear();
     binding.is_new = false;
   }
@@ -266,9 +233,8 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   base::log::Configure(config.log.level, config.log.format);
   registry_.SetConfigGeneration(generation_, snapshot_->loaded);
   health_loop_->Post([this, snapshot = snapshot_] {
-    monitor_->Watch({snapshot->config, snapshot->endpoints,
-                     snapshot->health_tls, snapshot->queue_tls,
-                     snapshot->check_slots});
+    monitor_->Watch({snapshot->config, snapshot->endpoints, snapshot->health_tls,
+                     snapshot->queue_tls, snapshot->check_slots});
   });
 }
 
@@ -278,7 +244,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
   conf::LoadResult loaded = conf::LoadFile(config_path_, SystemFileChecks());
   report.warnings = loaded.warnings;
   report.errors = loaded.errors;
-  const auto reject = [&](const std::string &why) {
+  const auto reject = [&](const std::string& why) {
     conf::Problem problem;
     problem.file = config_path_;
     problem.message = why;
@@ -290,21 +256,17 @@ ReloadReport Process::Reload(DryRun dry_run) {
   if (is_draining_) {
     reject("the process is ending");
   } else if (loaded.config) {
-    auto config =
-        std::make_shared<const conf::Config>(std::move(*loaded.config));
-    auto built = BuildSnapshot(config, {static_cast<int>(workers_.size()),
-                                        *endpoint_book_, ticket_keys_,
-                                        base::SystemClock()});
+    auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
+    auto built = BuildSnapshot(config, {static_cast<int>(workers_.size()), *endpoint_book_,
+                                        ticket_keys_, base::SystemClock()});
     if (!built) {
       reject(built.error());
     } else {
       snapshot = std::move(built).value();
       bindings = Bind(*snapshot->config);
-      if (!bindings)
-        reject(bindings.error());
+      if (!bindings) reject(bindings.error());
       token = ReadToken(snapshot->config->admin.token_file);
-      if (!token)
-        reject(token.error());
+      if (!token) reject(token.error());
       // What a running process cannot change is said rather than ignored.
       if (NumWorkers(*snapshot->config) != workers_.size())
         snapshot->problems.push_back("workers: takes effect at the next start");
@@ -314,21 +276,19 @@ ReloadReport Process::Reload(DryRun dry_run) {
     }
   }
   report.is_accepted = report.errors.empty();
-  if (dry_run == DryRun::kYes)
-    return report;
+  if (dry_run == DryRun::kYes) return report;
   if (!report.is_accepted) {
     registry_.CountReload(metrics::Registry::ReloadResult::kRejected);
     PrintProblems(report.errors, "error");
-    base::log::Error("reload_rejected",
-                     {{"errors", std::to_string(report.errors.size())},
-                      {"first", report.errors.front().ToString()}});
+    base::log::Error("reload_rejected", {{"errors", std::to_string(report.errors.size())},
+                                         {"first", report.errors.front().ToString()}});
     return report;
   }
   token_ = std::move(token).value();
-  for (const conf::Problem &warning : loaded.warnings)
+  for (const conf::Problem& warning : loaded.warnings)
     snapshot->problems.push_back(warning.ToString());
-  if (const std::string error = session_log_.Open(
-          snapshot->config->log.sessions, snapshot->config->log.format);
+  if (const std::string error =
+          session_log_.Open(snapshot->config->log.sessions, snapshot->config->log.format);
       !error.empty())
     snapshot->problems.push_back("log.sessions: " + error);
   Publish(std::move(snapshot), std::move(bindings).value());
@@ -338,37 +298,34 @@ ReloadReport Process::Reload(DryRun dry_run) {
   return report;
 }
 
-std::string Process::OpenAdmin(const conf::Config &config) {
+std::string Process::OpenAdmin(const conf::Config& config) {
   admin_ = std::make_unique<Admin>(*this);
   auto token = ReadToken(config.admin.token_file);
-  if (!token)
-    return token.error();
+  if (!token) return token.error();
   token_ = std::move(token).value();
   admin_addresses_ = config.admin.addresses;
   admin_socket_ = config.admin.socket;
-  http_ = std::make_unique<net::HttpServer>(
-      loop_, [this](const net::HttpRequest &request) {
-        AdminRequest asked;
-        asked.method = request.method;
-        asked.path = request.path;
-        asked.query = request.query;
-        asked.authorization = request.Header("authorization");
-        asked.is_unix = request.is_unix;
-        asked.peer = request.peer.ip;
-        const AdminResponse answer = admin_->Handle(asked);
-        net::HttpResponse response;
-        response.status = answer.status;
-        response.content_type = answer.content_type;
-        response.body = answer.body;
-        if (!answer.allow.empty())
-          response.headers.emplace_back("Allow", answer.allow);
-        if (answer.status == 401)
-          response.headers.emplace_back("WWW-Authenticate", "Bearer");
-        return response;
-      });
-  for (const base::SocketAddress &address : config.admin.addresses)
-    if (const auto bound = http_->Listen(address); !bound)
-      return "admin.address: " + bound.error();
+  http_ = std::make_unique<net::HttpServer>(loop_, [this](const net::HttpRequest& request) {
+    AdminRequest asked;
+    asked.method = request.method;
+    asked.path = request.path;
+    asked.segments = request.segments;
+    asked.body = request.body;
+    asked.query = request.query;
+    asked.authorization = request.Header("authorization");
+    asked.is_unix = request.is_unix;
+    asked.peer = request.peer.ip;
+    const AdminResponse answer = admin_->Handle(asked);
+    net::HttpResponse response;
+    response.status = answer.status;
+    response.content_type = answer.content_type;
+    response.body = answer.body;
+    if (!answer.allow.empty()) response.headers.emplace_back("Allow", answer.allow);
+    if (answer.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return response;
+  });
+  for (const base::SocketAddress& address : config.admin.addresses)
+    if (const auto bound = http_->Listen(address); !bound) return "admin.address: " + bound.error();
   if (!config.admin.socket.empty())
     if (const auto bound = http_->ListenUnix(config.admin.socket); !bound)
       return "admin.socket: " + bound.error();
@@ -378,13 +335,10 @@ std::string Process::OpenAdmin(const conf::Config &config) {
 void Process::StartThreads() {
   shared_.learned = [this](std::shared_ptr<balance::EndpointState> state,
                            std::vector<std::string> capabilities) {
-    // Called on a worker: the facts are replaced here, the announcements on the
-    // control thread.
+    // Called on a worker: the facts are replaced here, the announcements on the control thread.
     const auto old = state->facts();
-    if (old != nullptr && old->has_capabilities &&
-        old->capabilities == capabilities)
-      return;
-    state->UpdateFacts([&capabilities](balance::EndpointFacts &facts) {
+    if (old != nullptr && old->has_capabilities && old->capabilities == capabilities) return;
+    state->UpdateFacts([&capabilities](balance::EndpointFacts& facts) {
       facts.capabilities = std::move(capabilities);
       facts.has_capabilities = true;
     });
@@ -395,23 +349,18 @@ void Process::StartThreads() {
   health_resolver_ = std::make_unique<net::DnsResolver>(*health_loop_);
   health::MonitorHooks hooks;
   hooks.on_news = [this] { loop_.Post([this] { AnnounceAgain(); }); };
-  hooks.on_down = [this](balance::EndpointState &endpoint) {
-    for (const auto &worker : workers_)
-      worker->LeaveEndpoint(endpoint);
+  hooks.on_down = [this](balance::EndpointState& endpoint) {
+    for (const auto& worker : workers_) worker->LeaveEndpoint(endpoint);
   };
-  monitor_ = std::make_unique<health::Monitor>(*health_loop_, *health_dialer_,
-                                               *health_resolver_, health_rng_,
-                                               registry_, std::move(hooks));
+  monitor_ = std::make_unique<health::Monitor>(*health_loop_, *health_dialer_, *health_resolver_,
+                                               health_rng_, registry_, std::move(hooks));
   health_thread_ = std::thread([this] { health_loop_->Run(); });
-  for (const auto &worker : workers_)
-    worker->Start();
+  for (const auto& worker : workers_) worker->Start();
 }
 
 void Process::StopThreads() {
-  for (const auto &worker : workers_)
-    worker->Stop();
-  for (const auto &worker : workers_)
-    worker->Join();
+  for (const auto& worker : workers_) worker->Stop();
+  for (const auto& worker : workers_) worker->Join();
   // Timers and streams of the monitor belong to its loop: they go there.
   health_loop_->Post([this] {
     monitor_.reset();
@@ -422,13 +371,10 @@ void Process::StopThreads() {
 }
 
 void Process::AnnounceAgain() {
-  if (snapshot_ == nullptr)
-    return;
+  if (snapshot_ == nullptr) return;
   for (size_t i = 0; i < workers_.size(); ++i) {
-    ListenerList announced =
-        daemon::Announce(*snapshot_, snapshot_->workers[i].listeners);
-    if (announced == snapshot_->workers[i].listeners)
-      continue;
+    ListenerList announced = daemon::Announce(*snapshot_, snapshot_->workers[i].listeners);
+    if (announced == snapshot_->workers[i].listeners) continue;
     snapshot_->workers[i].listeners = announced;
     workers_[i]->Announce(std::move(announced));
   }
@@ -436,43 +382,38 @@ void Process::AnnounceAgain() {
 
 void Process::OnSignal(int signal) {
   switch (signal) {
-  case SIGHUP: {
-    NotifySystemd("RELOADING=1");
-    (void)Reload(DryRun::kNo);
-    NotifySystemd("READY=1");
-    return;
-  }
-  case SIGUSR1: {
-    const std::string error = session_log_.Reopen();
-    if (!error.empty())
-      base::log::Error("reopen_failed", {{"why", error}});
-    return;
-  }
-  case SIGTERM:
-    BeginDrain();
-    return;
-  case SIGINT:
-    base::log::Info("stopping", {});
-    NotifySystemd("STOPPING=1");
-    loop_.Stop();
-    return;
-  default:
-    return;
+    case SIGHUP: {
+      NotifySystemd("RELOADING=1");
+      (void)Reload(DryRun::kNo);
+      NotifySystemd("READY=1");
+      return;
+    }
+    case SIGUSR1: {
+      const std::string error = session_log_.Reopen();
+      if (!error.empty()) base::log::Error("reopen_failed", {{"why", error}});
+      return;
+    }
+    case SIGTERM:
+      BeginDrain();
+      return;
+    case SIGINT:
+      base::log::Info("stopping", {});
+      NotifySystemd("STOPPING=1");
+      loop_.Stop();
+      return;
+    default:
+      return;
   }
 }
 
 void Process::BeginDrain() {
-  if (is_draining_)
-    return;
+  if (is_draining_) return;
   is_draining_ = true;
-  const conf::Drain &drain = snapshot_->config->drain;
-  base::log::Info(
-      "draining",
-      {{"deadline_s", std::to_string(drain.deadline.count() / 1000)}});
+  const conf::Drain& drain = snapshot_->config->drain;
+  base::log::Info("draining", {{"deadline_s", std::to_string(drain.deadline.count() / 1000)}});
   NotifySystemd("STOPPING=1");
   drain_deadline_ = loop_.Now() + drain.deadline;
-  for (const auto &worker : workers_)
-    worker->BeginDrain(drain.spread);
+  for (const auto& worker : workers_) worker->BeginDrain(drain.spread);
   drain_timer_.ArmAt(loop_.Now() + kDrainTick);
 }
 
@@ -487,8 +428,7 @@ void Process::OnDrainTick() {
     drain_round_ = 0;
   }
   if (loop_.Now() >= drain_deadline_) {
-    base::log::Warn("drain_deadline",
-                    {{"sessions", std::to_string(shared_.sessions.load())}});
+    base::log::Warn("drain_deadline", {{"sessions", std::to_string(shared_.sessions.load())}});
     loop_.Stop();
     return;
   }
@@ -501,20 +441,17 @@ void Process::OnHousekeeping() {
     ticket_keys_->Rotate();
     last_rotation_ = loop_.Now();
   }
-  for (size_t i = 0; i < workers_.size(); ++i)
-    workers_[i]->ReportLag();
+  for (size_t i = 0; i < workers_.size(); ++i) workers_[i]->ReportLag();
   WarnOfDroppedLines();
   housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
 }
 
 void Process::WarnOfDroppedLines() {
   const uint64_t num_dropped = session_log_.num_dropped();
-  if (num_dropped == num_dropped_told_)
-    return;
-  base::log::Warn(
-      "session_log_dropped",
-      {{"lines", std::to_string(num_dropped - num_dropped_told_)},
-       {"why", "the reader of log.sessions is too slow, or its disk is full"}});
+  if (num_dropped == num_dropped_told_) return;
+  base::log::Warn("session_log_dropped",
+                  {{"lines", std::to_string(num_dropped - num_dropped_told_)},
+                   {"why", "the reader of log.sessions is too slow, or its disk is full"}});
   num_dropped_told_ = num_dropped;
 }
 
@@ -524,60 +461,76 @@ StatusReport Process::Status() const {
   report.generation = generation_;
   report.started = started_;
   report.sessions = shared_.sessions.load(std::memory_order_relaxed);
-  if (snapshot_ == nullptr)
-    return report;
-  for (const conf::Listener &listener : snapshot_->config->listeners) {
+  if (snapshot_ == nullptr) return report;
+  for (const conf::Listener& listener : snapshot_->config->listeners) {
     StatusReport::Listener shown;
     shown.name = listener.name;
     shown.protocol = conf::Name(listener.protocol);
     for (size_t place = 0; place < listener.addresses.size(); ++place)
-      if (const auto it = bindings_.find(BindingKey(listener, place));
-          it != bindings_.end())
+      if (const auto it = bindings_.find(BindingKey(listener, place)); it != bindings_.end())
         shown.addresses.push_back(it->second.address.ToString());
     report.listeners.push_back(std::move(shown));
   }
   report.problems = snapshot_->problems;
+  for (const std::string& problem : Health()->problems) report.problems.push_back(problem);
   return report;
 }
 
+std::shared_ptr<const health::HealthReport> Process::Health() const {
+  return monitor_->Report();
+}
+
+bool Process::SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
+                       balance::AdminState state) {
+  bool is_found = false;
+  for (const balance::Endpoint& endpoint : snapshot_->endpoints->endpoints()) {
+    if (endpoint.backend->name != backend) continue;
+    if (protocol && endpoint.conf->protocol != *protocol) continue;
+    monitor_->SetAdmin(*endpoint.state, state);
+    is_found = true;
+  }
+  return is_found;
+}
+
+bool Process::SetWeight(const std::string& backend, uint32_t weight) {
+  bool is_found = false;
+  for (const balance::Endpoint& endpoint : snapshot_->endpoints->endpoints()) {
+    if (endpoint.backend->name != backend) continue;
+    monitor_->SetWeight(*endpoint.state, weight);
+    is_found = true;
+  }
+  return is_found;
+}
+
 std::string Process::MetricsText() {
-  if (snapshot_ != nullptr)
-    ShowEndpoints(*snapshot_->endpoints, registry_);
+  if (snapshot_ != nullptr) ShowEndpoints(*snapshot_->endpoints, registry_);
   registry_.SetSessionLogDropped(session_log_.num_dropped());
   return registry_.Text();
 }
 
 std::vector<std::string> Process::NotReadyReasons() const {
   std::vector<std::string> reasons;
-  if (snapshot_ == nullptr)
-    reasons.push_back("starting");
-  if (is_draining_)
-    reasons.push_back("draining");
+  if (snapshot_ == nullptr) reasons.push_back("starting");
+  if (is_draining_) reasons.push_back("draining");
   return reasons;
 }
 
-// sd_notify(3) in a few lines: one datagram to the socket that the service
-// manager named.
-void Process::NotifySystemd(const std::string &state) const {
-  const char *path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr)
-    return;
+// sd_notify(3) in a few lines: one datagram to the socket that the service manager named.
+void Process::NotifySystemd(const std::string& state) const {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr) return;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const size_t length = std::strlen(path);
-  if (length == 0 || length >= sizeof(address.sun_path))
-    return;
+  if (length == 0 || length >= sizeof(address.sun_path)) return;
   std::memcpy(address.sun_path, path, length);
-  if (address.sun_path[0] == '@')
-    address.sun_path[0] = '\0';
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0)
-    return;
-  (void)sendto(
-      fd, state.data(), state.size(), MSG_NOSIGNAL,
-      reinterpret_cast<const sockaddr *>(&address),
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
+  if (fd < 0) return;
+  (void)sendto(fd, state.data(), state.size(), MSG_NOSIGNAL,
+               reinterpret_cast<const sockaddr*>(&address),
+               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
   close(fd);
 }
 
-} // namespace postern::daemon
+}  // namespace postern::daemon

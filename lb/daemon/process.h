@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -42,6 +43,10 @@ class Process final : public AdminBackend {
   [[nodiscard]] std::string MetricsText() override;
   [[nodiscard]] std::vector<std::string> NotReadyReasons() const override;
   [[nodiscard]] ReloadReport Reload(DryRun dry_run) override;
+  [[nodiscard]] std::shared_ptr<const health::HealthReport> Health() const override;
+  [[nodiscard]] bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
+                              balance::AdminState state) override;
+  [[nodiscard]] bool SetWeight(const std::string& backend, uint32_t weight) override;
   [[nodiscard]] std::string token() const override { return token_; }
 
  private:

@@ -28,7 +28,22 @@ class FakeBackend final : public AdminBackend {
     if (fails) report.errors.push_back({"f.json", 3, 7, "/pools/p", "no such backend", "mail1?"});
     return report;
   }
+  std::shared_ptr<const health::HealthReport> Health() const override { return health; }
+  bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
+                balance::AdminState state) override {
+    if (backend != "mail/1" || (protocol && *protocol != conf::Protocol::kImap)) return false;
+    said = std::string(health::Name(state)) + (protocol ? " imap" : "");
+    return true;
+  }
+  bool SetWeight(const std::string& backend, uint32_t weight) override {
+    if (backend != "mail/1") return false;
+    said = std::to_string(weight);
+    return true;
+  }
   std::string token() const override { return its_token; }
+
+  std::shared_ptr<health::HealthReport> health = std::make_shared<health::HealthReport>();
+  std::string said;
 
   std::vector<std::string> reasons;
   bool fails = false;
@@ -45,6 +60,22 @@ class AdminTest : public testing::Test {
     request.method = method;
     request.path = path;
     request.authorization = authorization;
+    request.is_unix = peer == "unix";
+    if (!request.is_unix) request.peer = *base::IpAddress::Parse(peer);
+    return admin_.Handle(request);
+  }
+  // of: what stands behind /api/v1/backends/, segment by segment.
+  AdminResponse Change(const std::string& method, std::vector<std::string> of,
+                       const std::string& body = "", const std::string& peer = "unix") {
+    AdminRequest request;
+    request.method = method;
+    request.path = "/api/v1/backends";
+    request.segments = {"api", "v1", "backends"};
+    for (std::string& segment : of) {
+      request.path += "/" + segment;
+      request.segments.push_back(std::move(segment));
+    }
+    request.body = body;
     request.is_unix = peer == "unix";
     if (!request.is_unix) request.peer = *base::IpAddress::Parse(peer);
     return admin_.Handle(request);
@@ -130,6 +161,61 @@ TEST_F(AdminTest, StatusIsEscapedJson) {
 
 TEST_F(AdminTest, UnknownPagesAreNotFound) {
   EXPECT_EQ(Ask("GET", "/nothing", "unix").status, 404);
+}
+
+TEST_F(AdminTest, BackendsAreShownAsTheyAreNow) {
+  auto state = std::make_shared<balance::EndpointState>(1);
+  health::EndpointReport endpoint;
+  endpoint.state = state;
+  endpoint.address = "10.0.0.1:143";
+  endpoint.configured_weight = 100;
+  endpoint.factors.latency = 0.5;
+  endpoint.reason = "login 41 ms";
+  endpoint.capabilities = {"IDLE"};
+  backend_.health->backends = {{"mail1", "tokyo", 1, {endpoint}, std::nullopt}};
+  state->weight_ratio = 0.5F;
+  state->admin = balance::AdminState::kDrain;
+  state->health = balance::Health::kDegraded;
+  state->load[0].active = 3;
+  const std::string body = Ask("GET", "/api/v1/backends", "127.0.0.1").body;
+  EXPECT_EQ(body.substr(0, 16), R"({"backends":[{"n)");
+  for (const char* part :
+       {R"("name":"mail1","site":"tokyo","priority":1)", R"("protocol":"imap")",
+        R"("state":"degraded","admin_state":"drain","weight":50,"configured_weight":100)",
+        R"("factors":{"latency":0.5,"queue":1,"slow_start":1,"agent":1})",
+        R"("reason":"drain by an operator; login 41 ms","sessions":3,"capabilities":["IDLE"])",
+        R"("queue":{"depth":null,"source":null,"age_seconds":null,"time_to_hard_seconds":null)"})
+    EXPECT_NE(body.find(part), std::string::npos) << part << " in " << body;
+}
+
+TEST_F(AdminTest, AnOperatorSaysWhatABackendMayDo) {
+  EXPECT_EQ(Change("POST", {"mail/1", "drain"}).status, 200);
+  EXPECT_EQ(backend_.said, "drain");
+  EXPECT_EQ(Change("POST", {"mail/1", "imap", "maintenance"}).body,
+            R"({"backend":"mail/1","protocol":"imap","admin_state":"maintenance"})"
+            "\n");
+  EXPECT_EQ(backend_.said, "maintenance imap");
+  EXPECT_EQ(Change("POST", {"mail/1", "resume"}).status, 200);
+  EXPECT_EQ(backend_.said, "ready");
+  EXPECT_EQ(Change("PUT", {"mail/1", "weight"}, R"({"weight":50})").status, 200);
+  EXPECT_EQ(backend_.said, "50");
+}
+
+TEST_F(AdminTest, WhatAnOperatorCannotSayIsNamed) {
+  EXPECT_EQ(Change("POST", {"mail9", "drain"}).status, 404);
+  EXPECT_NE(Change("POST", {"mail9", "drain"}).body.find("no_such_backend"), std::string::npos);
+  EXPECT_NE(Change("POST", {"mail/1", "pop3", "drain"}).body.find("no_such_endpoint"),
+            std::string::npos);
+  EXPECT_EQ(Change("POST", {"mail/1", "http", "drain"}).status, 404);
+  EXPECT_EQ(Change("POST", {"mail/1", "explode"}).status, 404);
+  EXPECT_EQ(Change("GET", {"mail/1", "drain"}).status, 405);
+  EXPECT_EQ(Change("POST", {"mail/1", "weight"}).status, 405);
+  for (const char* body : {"", "{}", "[1]", R"({"weight":-1})", R"({"weight":1.5})",
+                           R"({"weight":10001})", R"({"weight":1,"x":2})", R"({"weight":"1"})"})
+    EXPECT_EQ(Change("PUT", {"mail/1", "weight"}, body).status, 400) << body;
+  EXPECT_EQ(Change("POST", {"mail/1", "drain"}, "", "127.0.0.1").status, 401)
+      << "a change from loopback needs the token";
+  EXPECT_EQ(backend_.said, "");
 }
 
 }  // namespace

@@ -224,7 +224,7 @@ class ProxyTest(unittest.TestCase):
 
     def test_drain_is_cut_at_its_deadline(self):
         server = self.server(backends.pop3, "mail1")
-        postern = self.start("pop3", [server], drain={"spread": "0s", "deadline": "3s"})
+        postern = self.start("pop3", [server], drain={"spread": "0s", "deadline": "3s"}, health={"interval": "60s"})
         client = self.pop3()
         client.user("alice")
         client.pass_("secret")
