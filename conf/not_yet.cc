@@ -25,7 +25,6 @@ constexpr NotYet kNotYet[] = {
     {K::kBackend, "site", "", ""},
     {K::kBackend, "priority", "", ""},
     {K::kBackend, "max_sessions", "", ""},
-    {K::kBackend, "queue", "", ""},
     {K::kBackend, "lmtp", "", "smtp listeners need an \"smtp\" endpoint"},
     {K::kBackend, "sieve", "", ""},
     {K::kBackend, "tcp", "", ""},

@@ -1,8 +1,8 @@
 // agent_text: what an agent says, by the grammar of HAProxy's agent-check, and `queue:N`.
 //
-// One line, ended by the first CR or LF; words separated by blanks, tabs and commas, in any case and
-// order; of several of one kind the last counts; behind '#' a description. Words that are not known
-// are passed over, as long as one is known.
+// One line, ended by the first CR or LF; words separated by blanks, tabs and commas, in any case
+// and order; of several of one kind the last counts; behind '#' a description. Words that are not
+// known are passed over, as long as one is known.
 // Tests:    test/health/agent_text_test.cc, test/fuzz/agent_text_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -3,8 +3,8 @@
 // Rules:    RFC 9112: status line, header, Content-Length, chunked, or until the connection ends.
 //           Interim answers (1xx) are passed over. No redirect is followed; anything but 200 is an
 //           error, and so is a body that is compressed, which nobody asked for.
-// Limits:   kMaxHeadBytes for all lines together (status, header, trailer), kMaxChunkLineBytes for a
-//           chunk's size; the body's are its taker's.
+// Limits:   kMaxHeadBytes for all lines together (status, header, trailer), kMaxChunkLineBytes for
+//           a chunk's size; the body's are its taker's.
 // Owner:    one read of a queue source.   Thread: none; pure.
 // Why so:   evhttp comes with bufferevents (and so without our TLS), libcurl with another TLS
 //           library, and the parser that Debian has (http-parser) is kept up by nobody.

@@ -2,9 +2,9 @@
 //
 // Postfix 3 speaks attributes: name NUL value NUL ..., and one more NUL ends a list. The first list
 // may name the protocol (since 3.6), then comes a list a message, which begins with queue_name, and
-// an empty list ends the whole. Queues come in the order maildrop, active, incoming, deferred, hold:
-// once a later one begins, the wanted ones are counted, and the rest, which is mostly by far the
-// longest, need not be read.
+// an empty list ends the whole. Queues come in the order maildrop, active, incoming, deferred,
+// hold: once a later one begins, the wanted ones are counted, and the rest, which is mostly by far
+// the longest, need not be read.
 // Limits:   kMaxTokenBytes a name or value; keeps the first bytes of one only.
 // Owner:    one read of a queue source.   Thread: none; pure.
 // Tests:    test/health/showq_test.cc, test/fuzz/showq_fuzz.cc

@@ -22,7 +22,8 @@ std::string Error(std::string_view text, std::string_view pointer) {
 
 // RFC 6901 5, its values as numbers.
 constexpr std::string_view kRfc = R"({"foo": [10, 11], "": 0, "a/b": 1, "c%d": 2, "e^f": 3,
-  "g|h": 4, "i\\j": 5, "k\"l": 6, " ": 7, "m~n": 8, "01": 9, "deep": {"x": [[], {"y": [1, 2.5]}]}})";
+  "g|h": 4, "i\\j": 5, "k\"l": 6, " ": 7, "m~n": 8, "01": 9,
+  "deep": {"x": [[], {"y": [1, 2.5]}]}})";
 
 TEST(JsonNumberTest, FollowsPointers) {
   EXPECT_EQ(Number(kRfc, "/foo/0"), 10);

@@ -1,4 +1,5 @@
-// queue_sources_test: every example of packaging/docs/queue-sources.md and of queue-agent's head loads.
+// queue_sources_test: every example of packaging/docs/queue-sources.md, and of queue-agent's head,
+// loads.
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
-// json_number_fuzz: any pointer (the first line) and any bytes as a document: no crash, and a number
-// or an error.
+// json_number_fuzz: any pointer (the first line) and any bytes as a document: no crash, and a
+// number or an error.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>
