@@ -6,6 +6,7 @@ import signal
 import smtplib
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 import unittest
@@ -49,6 +50,170 @@ class Inetd:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Server:
+    """A source that a function plays: it gets each connection, in a thread of its own."""
+
+    def __init__(self, play, context=None):
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                try:
+                    play(context.wrap_socket(self.request, server_side=True) if context else self.request)
+                except OSError:
+                    pass  # it has hung up
+
+        class Listener(socketserver.ThreadingTCPServer):
+            allow_reuse_address = True
+            daemon_threads = True
+
+        self.server = Listener((LOOPBACK, 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def says(text):
+    """An HTTP server that gives this answer to whoever has the token, and 401 to others."""
+    def play(connection):
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            piece = connection.recv(4096)
+            if not piece:
+                return
+            request += piece
+        known = b"\r\nAuthorization: Bearer hush\r\n" in request
+        connection.sendall(text if known else b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+    return play
+
+
+def ok(body):
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def endless(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"q_other 1\n" * 10000)
+
+
+def silent(connection):
+    while connection.recv(4096):
+        pass
+
+
+def slow(connection):
+    for octet in b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nq 5\n" * 1000:
+        connection.sendall(bytes([octet]))
+        threading.Event().wait(0.2)
+
+
+class OwnSources(case.Case):
+    """A Postern for sources that the test plays itself; `servers` are closed at its end."""
+
+    def start(self, sources, verify="off"):
+        lab = self.world.lab
+        admin = f"{LOOPBACK}:{lab.free_port()}"
+        backends = {}
+        for name, (server, source) in sources.items():
+            self.addCleanup(server.close)
+            backends[name] = {
+                "host": LOOPBACK, "verify": verify.get(name, "off") if isinstance(verify, dict) else verify,
+                "smtp": {"port": self.world.pair1.smtp, "tls": "none", "client_address": "none"},
+                "queue": {"source": "prometheus", "metric": "q", "headers": {"Authorization": "Bearer hush"},
+                          "soft": 1, "hard": 10, "interval": "300ms", "stale_after": "3s", **source}}
+            backends[name]["queue"] = {k: v for k, v in backends[name]["queue"].items() if v is not None}
+        self.balancer = Balancer(lab, self.world.binary, {
+            "hostname": "localhost", "workers": 1,
+            "listeners": [{"name": "mx", "protocol": "smtp", "address": f"{LOOPBACK}:0", "tls": "none",
+                           "route": "inbound"}],
+            "backends": backends,
+            "pools": {"mx": {"backends": sorted(backends), "health": {"relay_check": False}}},
+            "routes": {"inbound": [{"name": "ours", "recipient": "*@queue.test", "pool": "mx"},
+                                   {"name": "no-relay", "reject": "550 5.7.1 Relaying denied"}]},
+            "limits": {"exempt": ["127.0.0.0/8"]},
+            "admin": {"address": admin},
+        }, self.id().rpartition(".")[2][:30])
+        self.balancer.start(admin)
+        self.addCleanup(self.balancer.stop)
+
+    def metric(self, name, backend):
+        return self.balancer.metric(f"backend_queue_{name}", backend=backend)
+
+    def resident_bytes(self):
+        lines = self.balancer.get("/metrics")[1].splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("process_resident_memory_bytes "))
+
+    def log_of(self, backend, event):
+        return [row["why"] for row in self.balancer.log_lines(event=event, backend=backend)]
+
+
+class HttpSourceTest(OwnSources):
+    def test_https_with_a_known_ca_and_a_token(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.world.lab.certificate("localhost"))
+        known = {"ca": self.world.lab.ca}
+        chunked = (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                   b"4\r\n{\"a\"\r\n1\r\n:\r\n6\r\n [1,7]\r\n1\r\n}\r\n0\r\n\r\n")
+        servers = {name: Server(says(text), tls) for name, text, tls in (
+            ("https", ok(b"q 5\n"), context), ("stranger", ok(b"q 5\n"), context), ("json", chunked, context),
+            ("redirect", b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", None),
+            ("no-token", ok(b"q 5\n"), None), ("not-tls", ok(b"q 5\n"), None))}
+        url = {name: f"http{'s' if name in ('https', 'stranger', 'json', 'not-tls') else ''}://localhost:{server.port}/m"
+               for name, server in servers.items()}
+        self.start({
+            "https": (servers["https"], {"url": url["https"]}),
+            "stranger": (servers["stranger"], {"url": url["stranger"]}),
+            "json": (servers["json"], {"source": "http_json", "metric": None, "url": url["json"], "pointer": "/a/1"}),
+            "redirect": (servers["redirect"], {"url": url["redirect"]}),
+            "no-token": (servers["no-token"], {"url": url["no-token"], "headers": {"Authorization": "Bearer guess"}}),
+            "not-tls": (servers["not-tls"], {"url": url["not-tls"]}),
+        }, verify={"https": known, "json": known, "stranger": {"ca": self.other_ca()}, "not-tls": known})
+        wait_until(lambda: self.metric("depth", "https") == 5 and self.metric("depth", "json") == 7,
+                   "readings by https:\n" + self.balancer.log_text()[-3000:], 30)
+        for name in ("stranger", "redirect", "no-token", "not-tls"):
+            wait_until(lambda: self.log_of(name, "queue_source_failing"), f"{name} to fail", 30)
+            self.assertEqual(self.metric("depth", name), 0)
+        self.assertIn("certificate", self.log_of("stranger", "queue_source_failing")[0])
+        self.assertIn("302", self.log_of("redirect", "queue_source_failing")[0])
+        self.assertIn("401", self.log_of("no-token", "queue_source_failing")[0])
+        self.assertNotIn("hush", self.balancer.log_text())
+
+    def other_ca(self):
+        cert = os.path.join(self.world.lab.make_folder("other-ca"), "ca.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", cert + ".key", "-out", cert, "-days", "30", "-subj", "/CN=Other CA"],
+                       check=True, capture_output=True)
+        return cert
+
+
+class HostileSourceTest(OwnSources):
+    def test_nobody_is_held_up_and_nothing_is_lost_by_hostile_sources(self):
+        plays = {"good": says(ok(b"q 5\n")), "endless": endless, "silent": silent, "slow": slow,
+                 "negative": says(ok(b"q -1\n")), "nan": says(ok(b"q NaN\n")), "absurd": says(ok(b"q 1e30\n")),
+                 "missing": says(ok(b"p 1\n")), "garbage": lambda connection: connection.sendall(os.urandom(100000))}
+        servers = {name: Server(play) for name, play in plays.items()}
+        self.start({name: (server, {"url": f"http://{LOOPBACK}:{server.port}/"}) for name, server in servers.items()})
+        for name in plays:
+            if name != "good":
+                wait_until(lambda: self.metric("read_errors_total", name) >= 3, f"errors of {name}", 60)
+        wait_until(lambda: self.metric("depth", "good") == 5, "the good source", 30)
+        memory = self.resident_bytes()
+        stamp = self.metric("read_timestamp_seconds", "good")
+        before = self.metric("read_errors_total", "silent")
+        wait_until(lambda: self.metric("read_errors_total", "silent") >= before + 2, "more errors", 60)
+        # Two reads of the silent one take 4 s; the good one was read all the while.
+        self.assertGreater(self.metric("read_timestamp_seconds", "good"), stamp + 2)
+        self.assertLess(self.resident_bytes(), memory + (32 << 20))
+        for name in plays:
+            if name == "good":
+                continue
+            self.assertEqual(self.metric("depth", name), 0, name)
+            self.assertEqual(self.balancer.metric("backend_weight_factor_ratio", backend=name, factor="queue"), 1, name)
+            self.assertEqual(len(self.log_of(name, "queue_source_failing")), 1, name)
 
 
 class QueueTest(case.Case):
