@@ -193,6 +193,7 @@ void Monitor::Impl::OnCheck(Subject& subject, const Observation& seen) {
     return;
   }
   const bool was_failing = subject.last_check && !subject.last_check->is_ok;
+  if (!subject.last_check || was_failing == seen.is_ok) PublishSoon();
   subject.last_check = seen;
   subject.last_check_at = loop.WallNow();
   const auto& slots = watched->slots;

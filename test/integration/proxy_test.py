@@ -225,6 +225,8 @@ class ProxyTest(unittest.TestCase):
     def test_drain_is_cut_at_its_deadline(self):
         server = self.server(backends.pop3, "mail1")
         postern = self.start("pop3", [server], drain={"spread": "0s", "deadline": "3s"}, health={"interval": "60s"})
+        checks = 'postern_checks_total{backend="mail1",protocol="pop3",result="ok"}'
+        postern.wait_for(lambda: postern.metric(checks) == 1, "the first check, whose QUIT is not the client's")
         client = self.pop3()
         client.user("alice")
         client.pass_("secret")
