@@ -188,7 +188,13 @@ base::Result<Process::Bindings> Process::Bind(const conf::Config& config) const 
       if (const auto known = bindings_.find(key); known != bindings_.end()) {
         binding.address = known->second.address;
       } else {
-        auto bound = net::BindAll(listener.addresses[place], workers_.size());
+        // A listener that was renamed, or moves between all addresses and one, keeps its port.
+        const bool is_ours =
+            std::any_of(bindings_.begin(), bindings_.end(), [&](const auto& other) {
+              return other.second.address.port == listener.addresses[place].port;
+            });
+        auto bound = net::BindAll(listener.addresses[place], workers_.size(),
+                                  is_ours ? net::PortUse::kBeside : net::PortUse::kAlone);
         if (!bound) return base::Error{"listener " + listener.name + ": " + bound.error()};
         binding.sockets = std::move(bound).value();
         binding.address = net::LocalAddressOf(binding.sockets.front().get());

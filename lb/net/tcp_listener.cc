@@ -54,12 +54,13 @@ base::SocketAddress LocalAddressOf(int fd) {
       .value_or(base::SocketAddress{});
 }
 
-base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address, size_t num_sockets) {
+base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address, size_t num_sockets,
+                                           PortUse use) {
   base::SocketAddress wanted = address;
   std::vector<OwnedFd> sockets;
-  if (address.port == 0) {
-    // With SO_REUSEPORT the kernel may choose a port on which another of our sockets already is:
-    // choose without it, then open the port to the others.
+  if (use == PortUse::kAlone || address.port == 0) {
+    // With SO_REUSEPORT a port on which another of our sockets already is would be given, or even
+    // chosen: take it without, then open it to the others.
     base::Result<OwnedFd> first = Bind(address, SharePort::kNo);
     if (!first.ok()) return base::Error{first.error()};
     if (!SetOption(first.value().get(), SOL_SOCKET, SO_REUSEPORT)) return CannotListen(address);

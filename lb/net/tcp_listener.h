@@ -11,6 +11,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -23,10 +24,15 @@
 
 namespace postern::net {
 
+// May sockets of this user be on the port already (our own, from before a reload)? Another process
+// that was started twice would share the port, and take its half of the clients, without a word.
+enum class PortUse : uint8_t { kAlone, kBeside };
+
 // Sockets of one address, bound and not yet listening: one per worker, all on the same port even if
 // the address asks for port 0. An error names the address and why.
 [[nodiscard]] base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address,
-                                                         size_t num_sockets);
+                                                         size_t num_sockets,
+                                                         PortUse use = PortUse::kAlone);
 // Where a bound socket is; port 0 replaced by the real one.
 [[nodiscard]] base::SocketAddress LocalAddressOf(int fd);
 

@@ -153,6 +153,34 @@ class CommandsTest(unittest.TestCase):
                     self.assertEqual(code, 1)
                     self.assertIn("error: %s: cannot listen on %s: Address already in use" % (name, address), err)
 
+    def test_run_twice(self):
+        running = self.start()
+        taken = "127.0.0.1:%d" % running.ports["imap"]
+        listeners = config()["listeners"]
+        listeners[0]["address"] = taken
+        code, _, err = self.run_command("run", "--config", self.write(config(listeners=listeners)))
+        self.assertEqual(code, 1)
+        self.assertIn("error: listener imap: cannot listen on %s: Address already in use" % taken, err)
+        code, _, err = self.run_command("run", "--config", self.write(config(admin={"address": running.admin})))
+        self.assertEqual(code, 1)
+        self.assertIn("error: admin.address: cannot listen on %s: Address already in use" % running.admin, err)
+
+    def test_a_reload_may_rename_a_listener_or_give_its_port_back(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = "127.0.0.1:%d" % free.getsockname()[1]
+        listeners = config()["listeners"]
+        listeners[0]["address"] = address
+        running = self.start(listeners=listeners)
+        for name in ("renamed", "imap"):
+            listeners[0]["name"] = name
+            running.write(config(listeners=listeners))
+            self.assertEqual(self.run_command("reload", "--config", running.path)[0], 0)
+            self.assertEqual(running.status()["listeners"][0],
+                             {"name": name, "protocol": "imap", "addresses": [address]})
+            with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1])), 10) as client:
+                self.assertTrue(client.recv(100).startswith(b"* OK"))
+
     def test_run_names_the_log_and_the_socket_that_cannot_be_made(self):
         for changed, text in ((config(log={"sessions": "none/sessions.log"}), "error: log.sessions: "),
                               (config(admin={"socket": "none/admin.sock"}), "error: admin.socket: ")):

@@ -84,6 +84,14 @@ TEST_F(TcpListenerTest, AnAddressInUseIsAnErrorThatNamesIt) {
   EXPECT_THAT(sockets.error(), ::testing::HasSubstr(taken.ToString()));
 }
 
+TEST_F(TcpListenerTest, APortOfOursIsSharedOnlyWhereThatIsMeant) {
+  const auto listener = Listen();
+  const auto alone = BindAll(listener->address(), 2);
+  ASSERT_FALSE(alone.ok());
+  EXPECT_THAT(alone.error(), ::testing::HasSubstr("Address already in use"));
+  EXPECT_TRUE(BindAll(listener->address(), 2, PortUse::kBeside).ok());
+}
+
 TEST_F(TcpListenerTest, WhileItIsPausedConnectionsWait) {
   const auto listener = Listen();
   listener->Pause();
