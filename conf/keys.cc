@@ -60,7 +60,9 @@ constexpr Key kNode[] = {
 
 constexpr Key kTls[] = {
     {"certificates", T::kObjectList, "certificate", "", kNew,
-     "Certificates; the client's SNI chooses, the first is for everything else."},
+     "Certificates; the client's SNI chooses, the first is for everything else. One that has "
+     "expired is an error for "
+     "`check` and a reload, and a loud warning at a start."},
     {"min_version", T::kWord, "1.2 1.3", "1.2", kNew, "The oldest TLS version accepted."},
     Key{"groups", T::kStrings, "", "", kNew,
         "Key exchange groups in order of preference, both legs; one that this build lacks is a "
