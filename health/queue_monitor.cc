@@ -344,7 +344,7 @@ struct QueueMonitor::Source {
     told_depth = has_depth;
     told_state = now.agent.state;
     told_admin = now.agent.admin;
-    if (owner.on_change_) owner.on_change_(index);
+    if (is_new_words && owner.on_change_) owner.on_change_(index);
   }
   void ArmStale() {
     stale.Cancel();

@@ -67,8 +67,9 @@ struct QueueTls {
 
 class QueueMonitor {
  public:
-  // on_change: an agent's state or admin word has changed, or a depth came or went; the argument is
-  // the backend's index in the configuration watched. Called from the loop, may ask Of().
+  // on_change: what an agent says of state or admin state has changed, which is to act at once
+  // (depths act at the weigher's next interval); the argument is the backend's index in the
+  // configuration watched. Called from the loop, may ask Of().
   QueueMonitor(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver, base::Rng& rng,
                metrics::Registry& registry, metrics::Recorder& recorder,
                std::function<void(uint32_t backend_index)> on_change);

@@ -1,6 +1,7 @@
 # A real Postfix whose queues grow, read through its showq (local socket and TCP), through
 # prometheus-postfix-exporter, and through packaging/queue-agent (HTTP and agent text).
 # SPDX-License-Identifier: Apache-2.0
+import json
 import os
 import signal
 import smtplib
@@ -135,7 +136,7 @@ class OwnSources(case.Case):
             "routes": {"inbound": [{"name": "ours", "recipient": "*@queue.test", "pool": "mx"},
                                    {"name": "no-relay", "reject": "550 5.7.1 Relaying denied"}]},
             "limits": {"exempt": ["127.0.0.0/8"]},
-            "admin": {"address": admin},
+            "admin": {"address": admin, "socket": os.path.join(lab.make_folder("queue-admin"), f"{admin}.sock")},
         }, self.id().rpartition(".")[2][:30])
         self.balancer.start(admin)
         self.addCleanup(self.balancer.stop)
@@ -214,6 +215,45 @@ class HostileSourceTest(OwnSources):
             self.assertEqual(self.metric("depth", name), 0, name)
             self.assertEqual(self.balancer.metric("backend_weight_factor_ratio", backend=name, factor="queue"), 1, name)
             self.assertEqual(len(self.log_of(name, "queue_source_failing")), 1, name)
+
+
+class AgentWordsTest(OwnSources):
+    def test_an_agents_words_act_and_an_operators_word_wins(self):
+        line = [b"up ready 50% queue:3\n"]
+        agent = {"source": "agent", "metric": None, "headers": None}
+        server, other = Server(lambda connection: connection.sendall(line[0])), Server(lambda c: c.sendall(b"up\n"))
+        self.start({"mail1": (server, {**agent, "address": f"{LOOPBACK}:{server.port}"}),
+                    "mail2": (other, {**agent, "address": f"{LOOPBACK}:{other.port}"})})
+
+        def shows(name, value, **labels):
+            wait_until(lambda: self.balancer.metric(name, backend="mail1", **labels) == value,
+                       f"{name} {labels} {value}:\n" + self.balancer.log_text()[-2000:], 30)
+        shows("backend_queue_depth", 3)
+        shows("backend_weight_factor_ratio", 0.5, factor="agent")
+        line[0] = b"drain\n"
+        shows("backend_admin_state", 1, state="drain")
+        line[0] = b"maint\n"
+        shows("backend_admin_state", 1, state="maintenance")
+        line[0] = b"ready down # disk full\n"
+        shows("backend_admin_state", 1, state="ready")
+        shows("backend_up", 0)
+        rows = json.loads(self.balancer.get("/api/v1/backends")[1])["backends"]
+        endpoint = next(row for row in rows if row["name"] == "mail1")["endpoints"][0]
+        self.assertEqual(endpoint["state"], "down")
+        self.assertIn("disk full", endpoint["reason"])
+        line[0] = b"up drain\n"
+        shows("backend_up", 1)
+        shows("backend_admin_state", 1, state="drain")
+        self.operate("resume")
+        shows("backend_admin_state", 1, state="ready")
+        self.operate("drain")
+        line[0] = b"ready queue:4\n"
+        shows("backend_queue_depth", 4)
+        self.assertEqual(self.balancer.metric("backend_admin_state", backend="mail1", state="drain"), 1)
+
+    def operate(self, verb):
+        subprocess.run([self.world.binary, verb, "mail1", "--config", self.balancer.path], check=True,
+                       capture_output=True, timeout=30)
 
 
 class QueueTest(case.Case):
@@ -351,6 +391,13 @@ class QueueTest(case.Case):
             wait_until(lambda: 0.5 < self.factor(name) < 0.75, f"the queue factor of {name}", 30)
         wait_until(lambda: self.factor("exporter-all") < 0.5, "the queue factor of exporter-all", 30)
         self.assertEqual(self.factor("showq-hold"), 1)
+
+    def test_3_the_api_tells_it_with_its_reason(self):
+        rows = json.loads(self.balancer.get("/api/v1/backends")[1])["backends"]
+        backend = next(row for row in rows if row["name"] == "showq")
+        self.assertEqual((backend["queue"]["depth"], backend["queue"]["source"]), (23, "showq"))
+        self.assertLess(backend["queue"]["age_seconds"], 5)
+        self.assertIn("queue 23 of soft 5", backend["endpoints"][0]["reason"])
 
     def test_4_the_agent_counts_alike_in_every_shell_and_by_postqueue(self):
         spool = ["--server", "postfix", "--spool", f"{self.postfix.folder}/queue"]

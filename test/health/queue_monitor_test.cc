@@ -115,7 +115,6 @@ TEST_F(QueueMonitorTest, AFailingSourceIsNeutralOnlyOnceItIsStale) {
   Say("queue:812");
   Watch();
   loop_.RunFor(2s);
-  ASSERT_THAT(changes_, ElementsAre(1));
   net_.SetDoor(address_, test::SimNet::Door::kRefuses);
   loop_.RunFor(110s);
   EXPECT_EQ(Now().depth, 812);
@@ -123,12 +122,11 @@ TEST_F(QueueMonitorTest, AFailingSourceIsNeutralOnlyOnceItIsStale) {
   EXPECT_EQ(Now().depth, std::nullopt);
   EXPECT_EQ(Now().why_neutral, "connection refused");
   EXPECT_GT(*Now().age, 2min);
-  EXPECT_THAT(changes_, ElementsAre(1, 1));
   EXPECT_GE(Metric("read_errors_total"), 5);
   net_.SetDoor(address_, test::SimNet::Door::kOpen);
   RunToNextRead();
   EXPECT_EQ(Now().depth, 812);
-  EXPECT_THAT(changes_, ElementsAre(1, 1, 1));
+  EXPECT_THAT(changes_, testing::IsEmpty());
 }
 
 TEST_F(QueueMonitorTest, NonsenseIsAnErrorAndNeverADepth) {
@@ -453,12 +451,9 @@ TEST_F(QueueMonitorTest, AShorterStaleAfterActsAtOnce) {
   loop_.RunFor(2s);
   net_.SetDoor(address_, test::SimNet::Door::kRefuses);
   loop_.RunFor(60s);
-  const size_t num_changes = changes_.size();
   source().stale_after = 20s;
   Watch();
-  loop_.RunReady();
   EXPECT_EQ(Now().depth, std::nullopt);
-  EXPECT_EQ(changes_.size(), num_changes + 1);
 }
 
 TEST_F(QueueMonitorTest, AThousandSourcesAreSpreadOverTheFirstSecond) {
