@@ -69,20 +69,6 @@ proto::BackTls BackTlsOf(conf::TlsMode mode) {
   return proto::BackTls::kNone;
 }
 
-std::optional<proto::ProxyVersion> ProxyOf(conf::ClientAddress mode) {
-  switch (mode) {
-    case conf::ClientAddress::kProxyV1:
-      return proto::ProxyVersion::kV1;
-    case conf::ClientAddress::kProxyV2:
-      return proto::ProxyVersion::kV2;
-    case conf::ClientAddress::kNone:
-    case conf::ClientAddress::kXclient:
-    case conf::ClientAddress::kImapId:
-      break;
-  }
-  return std::nullopt;
-}
-
 // XCLIENT speaks for a client: a plain check has none.
 proto::LegAddress LegAddressOf(conf::ClientAddress mode, bool has_client) {
   switch (mode) {
@@ -163,31 +149,6 @@ void Probe::Start() {
   began_ = phase_began_ = loop_.Now();
   deadline_.ArmAt(began_ + plan_.timeout);
   connect_until_ = began_ + std::min(plan_.connect, plan_.timeout);
-  if (IsSmtp(conf_.protocol)) {
-    proto::SmtpBackSettings settings;
-    settings.tls = LegTlsOf(conf_.tls);
-    settings.client_address = LegAddressOf(conf_.client_address, plan_.is_relay_check);
-    settings.own_name = plan_.hello;
-    settings.is_probe = !plan_.is_relay_check;
-    if (plan_.is_relay_check) {
-      settings.client = {*base::IpAddress::Parse(kStranger), 25};
-      settings.local = settings.client;
-    }
-    if (plan_.login != nullptr && conf_.protocol == conf::Protocol::kSubmission) {
-      settings.login = &login_;
-      settings.login_user = login_.user;
-    }
-    smtp_ = std::make_unique<proto::SmtpBack>(std::move(settings));
-  } else if (const auto protocol = MachineOf(conf_.protocol)) {
-    proto::BackPlan plan;
-    plan.tls = BackTlsOf(conf_.tls);
-    if (plan_.login != nullptr) {
-      plan.login = &login_;
-      plan.user = login_.user;
-      plan.is_check = true;
-    }
-    machine_ = proto::MakeBack(*protocol, plan);
-  }
   if (plan_.addresses.empty()) {
     // Told later, like everything else.
     dial_deadline_.ArmAt(began_);
@@ -234,16 +195,49 @@ void Probe::OnStream(Stream& stream, Stream::Event event) {
   }
 }
 
+void Probe::MakeMachine() {
+  if (IsSmtp(conf_.protocol)) {
+    proto::SmtpBackSettings settings;
+    settings.tls = LegTlsOf(conf_.tls);
+    settings.client_address = LegAddressOf(conf_.client_address, plan_.is_relay_check);
+    settings.own_name = plan_.hello;
+    settings.is_probe = !plan_.is_relay_check;
+    settings.client = stream_->local_address();
+    settings.local = stream_->peer_address();
+    if (plan_.is_relay_check)
+      settings.client = {*base::IpAddress::Parse(kStranger), settings.client.port};
+    if (plan_.login != nullptr && conf_.protocol == conf::Protocol::kSubmission) {
+      settings.login = &login_;
+      settings.login_user = login_.user;
+    }
+    smtp_ = std::make_unique<proto::SmtpBack>(std::move(settings));
+  } else if (const auto protocol = MachineOf(conf_.protocol)) {
+    proto::BackPlan plan;
+    plan.tls = BackTlsOf(conf_.tls);
+    if (plan_.login != nullptr) {
+      plan.login = &login_;
+      plan.user = login_.user;
+      plan.is_check = true;
+    }
+    machine_ = proto::MakeBack(*protocol, plan);
+  }
+}
+
 void Probe::OnConnected() {
   dial_deadline_.Cancel();
   is_connected_ = true;
   SetPhase(Phase::kGreeting);
+  MakeMachine();
   if (smtp_ != nullptr) {
     DriveSmtp([this](std::string& out) { return smtp_->OnConnected(out); });
     return;
   }
-  if (const auto version = ProxyOf(conf_.client_address))
-    stream_->Write(proto::PrintLocalProxyHeader(*version));
+  // Not every server knows the UNKNOWN of version 1: there a check is its own client.
+  if (conf_.client_address == conf::ClientAddress::kProxyV1)
+    stream_->Write(proto::PrintProxyHeader(proto::ProxyVersion::kV1, stream_->local_address(),
+                                           stream_->peer_address()));
+  if (conf_.client_address == conf::ClientAddress::kProxyV2)
+    stream_->Write(proto::PrintLocalProxyHeader(proto::ProxyVersion::kV2));
   if (conf_.tls == conf::TlsMode::kImplicit) {
     StartTls();
   } else if (machine_ == nullptr) {
@@ -460,7 +454,7 @@ void Probe::Fail(FaultKind kind, std::string why) {
   seen_.took = loop_.Now() - began_;
   const bool can_hear = is_connected_ && !is_handshaking_ && stream_->end() == StreamEnd::kNone &&
                         (conf_.tls != conf::TlsMode::kImplicit || stream_->in_tls());
-  if (can_hear && (smtp_ != nullptr || conf_.protocol == conf::Protocol::kPop3)) {
+  if (can_hear && (IsSmtp(conf_.protocol) || conf_.protocol == conf::Protocol::kPop3)) {
     stream_->Write("QUIT\r\n");
   } else if (can_hear && machine_ != nullptr) {
     stream_->Write("P0 LOGOUT\r\n");

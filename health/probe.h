@@ -78,6 +78,7 @@ class Probe final : public io::Stream::Observer {
   void Dial();
   void OnDialDeadline();
   void OnConnected();
+  void MakeMachine();
   void OnTlsUp();
   void OnReadable();
   void OnEnd();

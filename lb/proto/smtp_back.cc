@@ -66,8 +66,10 @@ SmtpBack::Step SmtpBack::OnConnected(std::string& out) {
   if (WantsProxy()) {
     const ProxyVersion version =
         settings_.client_address == LegAddress::kProxyV1 ? ProxyVersion::kV1 : ProxyVersion::kV2;
-    out += settings_.is_probe ? PrintLocalProxyHeader(version)
-                              : PrintProxyHeader(version, settings_.client, settings_.local);
+    // Not every server knows the UNKNOWN of version 1: there a probe is its own client.
+    out += settings_.is_probe && version == ProxyVersion::kV2
+               ? PrintLocalProxyHeader(version)
+               : PrintProxyHeader(version, settings_.client, settings_.local);
     has_client_bytes_ = knows_client_ = !settings_.is_probe;
   }
   if (settings_.tls == LegTls::kImplicit) {

@@ -38,11 +38,11 @@ enum class LegAddress : uint8_t { kNone, kProxyV1, kProxyV2, kXclient };
 struct SmtpBackSettings {
   LegTls tls = LegTls::kNone;
   LegAddress client_address = LegAddress::kNone;
-  std::string own_name;     // in EHLO as long as the client is not known there
-  std::string client_name;  // its EHLO name; empty: none, our own is said (a probe)
-  bool is_esmtp = true;     // the client said EHLO, not HELO
-  bool is_probe = false;    // PROXY header for a connection of our own; no XCLIENT
-  base::SocketAddress client;
+  std::string own_name;        // in EHLO as long as the client is not known there
+  std::string client_name;     // its EHLO name; empty: none, our own is said (a probe)
+  bool is_esmtp = true;        // the client said EHLO, not HELO
+  bool is_probe = false;       // PROXY header for a connection of our own; no XCLIENT
+  base::SocketAddress client;  // a probe's: its own end
   base::SocketAddress local;
   const LoginRequest* login = nullptr;  // to log in with; must outlive the ladder
   std::string login_user;               // the name the backend is told

@@ -170,7 +170,7 @@ TEST_F(ProbeTest, AProxyHeaderOfItsOwnGoesFirst) {
   WatchAgain();
   loop_.RunFor(seconds(5));
   EXPECT_THAT(server_.lines,
-              ElementsAre(StartsWith("PROXY UNKNOWN"), "EHLO lb.example.com", "QUIT"));
+              ElementsAre(StartsWith("PROXY TCP4 "), "EHLO lb.example.com", "QUIT"));
 }
 
 TEST_F(ProbeTest, TcpConnectsAndNoMore) {

@@ -67,11 +67,11 @@ TEST_F(SmtpBackTest, SaysItsOwnNameInAProbe) {
   EXPECT_EQ(Said(), "");
 }
 
-TEST_F(SmtpBackTest, SendsALocalProxyHeaderInAProbe) {
+TEST_F(SmtpBackTest, AProbeIsItsOwnClientInAProxyHeader) {
   settings_.is_probe = true;
   settings_.client_address = LegAddress::kProxyV1;
   Connect();
-  EXPECT_EQ(Said(), "PROXY UNKNOWN\r\n");
+  EXPECT_EQ(Said(), "PROXY TCP4 192.0.2.7 192.0.2.1 40000 25\r\n");
   EXPECT_EQ(Hear("554 5.7.1 no\r\n"), Event::kFailed);
   EXPECT_EQ(back_->fault().meaning, Meaning::kFault);
   EXPECT_TRUE(back_->fault().is_passive);

@@ -301,6 +301,7 @@ class BackBench final : public Bench {
       plan.login = &request_;
       plan.user = user_;
     }
+    plan.is_check = config.Is("check", false);
     const std::string known = config.Get("known", "");
     if (!known.empty()) {
       known_ = proto::SplitAtoms(known);
