@@ -388,6 +388,7 @@ void SmtpSession::Finish(base::EndCause cause) {
   front_->CloseGently();
   account_.time = env_.loop.WallNow();
   account_.commands = relay_.num_commands();
+  TellFault(cause);
   account_.cause = std::move(cause);
   env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kIn, account_.bytes_in);
   env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kOut, account_.bytes_out);

@@ -88,6 +88,8 @@ class SmtpSession final : public Session,
   void Suspect();
   void OnTimer();
   void Finish(base::EndCause cause);
+  // Adds which backend failed last, if that is nobody's news yet.
+  void TellFault(base::EndCause& cause) const;
 
   [[nodiscard]] bool HasAnotherEndpoint() const;
   [[nodiscard]] const balance::Endpoint* PickEndpoint(const balance::Home& home);
@@ -136,6 +138,7 @@ class SmtpSession final : public Session,
   size_t reading_bytes_ = 0;  // given to the relay now
   io::Timer timer_;
   std::optional<base::EndCause> end_;
+  std::string last_fault_;              // of a backend, in the work under way
   std::shared_ptr<SmtpSession*> self_;  // null inside once the session is gone
   bool has_front_eof_ = false;
   bool is_front_paused_ = false;

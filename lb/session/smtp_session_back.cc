@@ -237,8 +237,8 @@ void SmtpSession::Suspect() {
   back_.suspected = due->since;
   back_.state->WantCheck();
   // Half a greeting is a server that lets its clients wait.
-  const bool has_begun =
-      due->phase == base::Phase::kGreeting && back_.stream != nullptr && !back_.stream->Input().empty();
+  const bool has_begun = due->phase == base::Phase::kGreeting && back_.stream != nullptr &&
+                         !back_.stream->Input().empty();
   if (due->is_passive && !has_begun) env_.picker.Hangs(*back_.endpoint, env_.loop.Now());
 }
 
@@ -356,6 +356,7 @@ void SmtpSession::OnLogin(proto::Mechanism mechanism, const std::string& user, L
   env_.recorder.Auth(listener_->conf.protocol, static_cast<metrics::Mechanism>(mechanism),
                      ResultOf(result));
   if (!user.empty() && result != Login::kAborted) account_.user = user;
+  if (result == Login::kOk) last_fault_.clear();
   if (user.empty() || (result != Login::kOk && result != Login::kBadCredentials)) return;
   const std::string key = (parts_ ? parts_ : env_.parts)->user_key->Key(user);
   if (result == Login::kOk) {
@@ -403,9 +404,18 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
   account.queue_id = outcome.queue_id;
   account.phases_ms = outcome.phases_ms;
   account.cause = outcome.cause;
+  // A message that came through tells nothing of what was tried before.
+  if (outcome.code / 100 != 2) TellFault(account.cause);
+  last_fault_.clear();
   account_.phases_ms = outcome.phases_ms;
   account_.transactions = outcome.number;
   env_.accounts.OnTransaction(account);
+}
+
+void SmtpSession::TellFault(base::EndCause& cause) const {
+  if (last_fault_.empty() || cause.why == last_fault_) return;
+  if (!cause.why.empty()) cause.why += "; ";
+  cause.why += last_fault_;
 }
 
 void SmtpSession::OnPhase(proto::LegId leg, base::Phase phase, base::Duration took) {
@@ -422,6 +432,12 @@ void SmtpSession::OnPhase(proto::LegId leg, base::Phase phase, base::Duration to
 
 void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) {
   if (leg != back_.leg) return;
+  last_fault_ = back_.endpoint->backend->name;
+  last_fault_ += ' ';
+  last_fault_ += base::Name(fault.phase);
+  last_fault_ += ' ';
+  last_fault_ += base::Name(fault.kind);
+  if (!fault.why.empty()) last_fault_ += ": " + fault.why;
   if (HasNoSocket()) {
     base::log::Warn("connect_impossible", {{"backend", back_.endpoint->backend->name},
                                            {"why", base::Printable(fault.why, 200)}});

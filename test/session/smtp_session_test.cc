@@ -495,6 +495,15 @@ class SubmissionSessionTest : public testing::Test {
   SmtpWorld world_{Protocol::kSubmission};
 };
 
+TEST_F(SubmissionSessionTest, TheRecordSaysWhichBackendALoginHasFailedAt) {
+  for (int backend = 1; backend <= 2; ++backend) world_.server(backend).answers["EHLO"] = "close";
+  world_.Hello();
+  EXPECT_THAT(world_.Ask(kAuth), StartsWith("454 "));
+  (void)world_.Ask("QUIT");
+  ASSERT_EQ(world_.accounts.size(), 1U);
+  EXPECT_THAT(world_.accounts[0].cause.why, testing::HasSubstr("b2 hello lost"));
+}
+
 TEST_F(SubmissionSessionTest, LogsInAndDelivers) {
   world_.Hello();
   EXPECT_THAT(world_.Ask(kAuth), StartsWith("235 "));

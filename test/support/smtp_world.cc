@@ -106,19 +106,27 @@ class SmtpServer::Connection final : public Stream::Observer {
       return false;
     }
     const size_t end = input.find("\r\n");
-    if (end == base::ByteView::npos) return false;
+    if (end == base::ByteView::npos) {
+      if (!is_in_text_ || input.size() < kMaxLineBytes) return false;
+      // Part of a line, so that a peer's that has no end is read.
+      message_.text += input.substr(0, input.size() - 1);
+      stream_->Consume(input.size() - 1);
+      is_in_line_ = true;
+      return false;
+    }
     const std::string line(input.substr(0, end));
     stream_->Consume(end + 2);
     if (!is_in_text_) {
       server_.lines.push_back(line);
       Command(line);
-    } else if (line == ".") {
+    } else if (line == "." && !is_in_line_) {
       is_in_text_ = false;
       server_.messages.push_back(std::move(message_));
       Say(".", "250 2.0.0 Ok: queued as " + server_.name_ + "Q" +
                    std::to_string(server_.messages.size()));
     } else {
       message_.text += line + "\r\n";
+      is_in_line_ = false;
     }
     return true;
   }
@@ -155,10 +163,12 @@ class SmtpServer::Connection final : public Stream::Observer {
     }
   }
 
+  static constexpr size_t kMaxLineBytes = 16 << 10;
   SmtpServer& server_;
   std::unique_ptr<SimStream> stream_;
   Message message_;
   bool is_in_text_ = false;
+  bool is_in_line_ = false;  // of the text: its first part is in the message
   bool is_over_ = false;
   bool is_hanging_ = false;
 };

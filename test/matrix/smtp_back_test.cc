@@ -1,0 +1,289 @@
+// smtp_back_test: SMTP and submission: a server that fails in any way at any of its answers.
+//
+// With a second server that is well, the message arrives there, whole, once, and the client notices
+// nothing; where all fail alike, the client hears 4xx and nobody keeps a message that it was not told
+// of; behind the final dot nothing is ever sent again. The log says why.
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <string>
+#include <vector>
+
+#include "test/matrix/cells.h"
+#include "test/support/smtp_world.h"
+
+namespace postern::test {
+namespace {
+
+using conf::Protocol;
+using conf::TlsMode;
+
+struct FaultRow {
+  const char* words;  // as SmtpServer::answers
+  bool is_hard;       // nobody can go on from there
+};
+
+constexpr std::array kFaults = {
+    FaultRow{"hang", true},           FaultRow{"reset", true},    FaultRow{"close", true},
+    FaultRow{"half", true},           FaultRow{"nonsense", true}, FaultRow{"endless", true},
+    FaultRow{"421 4.3.2 busy", true}, FaultRow{"twice", false},
+};
+
+struct DoorRow {
+  const char* name;
+  SimNet::Door door;
+  bool has_bad_certificate;
+};
+
+constexpr std::array kDoors = {
+    DoorRow{"refuses", SimNet::Door::kRefuses, false},
+    DoorRow{"does not answer", SimNet::Door::kHangs, false},
+    DoorRow{"wrong certificate", SimNet::Door::kOpen, true},
+};
+
+struct Column {
+  Protocol protocol;
+  TlsMode front, back;
+  bool is_pipelining;  // the servers' side
+  bool is_in_group;    // the client sends MAIL, RCPT and DATA in one packet
+};
+
+constexpr const char* kText = "Subject: one\r\n\r\nhello\r\n";
+
+class Cell {
+ public:
+  Cell(Cells& cells, const Column& column)
+      : column_(column), world_(column.protocol, 1, cells.meters(column.protocol)) {
+    world_.checks_metrics = false;
+    world_.listener().tls = column.front;
+    world_.is_in_tls = column.front == TlsMode::kImplicit;
+    for (int i = 1; i <= 2; ++i) {
+      world_.endpoint(i).tls = column.back;
+      SmtpServer& server = world_.server(i);
+      server.is_implicit = column.back == TlsMode::kImplicit;
+      if (column.back == TlsMode::kStartTls) server.keywords.push_back("STARTTLS");
+      if (is_submission()) server.keywords.push_back("AUTH PLAIN");
+      if (!column.is_pipelining) server.keywords.erase(server.keywords.begin());
+    }
+  }
+
+  [[nodiscard]] bool is_submission() const { return column_.protocol == Protocol::kSubmission; }
+  SmtpWorld& world() { return world_; }
+
+  void Break(int backend, SimNet::Door door, bool has_bad_certificate) {
+    const auto address = *base::SocketAddress::Parse("10.0.0." + std::to_string(backend) + ":25");
+    world_.net.SetDoor(address, door);
+    world_.net.SetBadCertificate(address, has_bad_certificate);
+  }
+
+  // A whole session; true: the message was answered 250.
+  bool Deliver() {
+    world_.Begin();
+    (void)world_.Ask("EHLO client.example");
+    if (column_.front == TlsMode::kStartTls) {
+      (void)world_.Ask("STARTTLS");
+      world_.StartClientTls();
+      (void)world_.Ask("EHLO client.example");
+    }
+    const bool is_accepted = LogIn() && Send();
+    if (world_.session != nullptr && !world_.client_sees_end()) {
+      EXPECT_EQ(Say("QUIT"), "221");
+    }
+    world_.Wait(std::chrono::seconds(5));
+    return is_accepted;
+  }
+
+  // Everything that a client may hear of a server's fault is 4xx.
+  void ExpectRefusedForNow() const {
+    ASSERT_FALSE(codes_.empty());
+    EXPECT_EQ(codes_.back()[0], '4') << codes_.back();
+    for (const std::string& code : codes_)
+      EXPECT_TRUE(code[0] != '5' || code == "554") << code;  // 554: DATA without a recipient
+  }
+
+  // 0: nowhere.
+  void ExpectArrivedAt(int backend) {
+    for (int i = 1; i <= 2; ++i)
+      EXPECT_EQ(world_.server(i).messages.size(), i == backend ? 1U : 0U);
+    if (backend == 0 || world_.server(backend).messages.empty()) return;
+    const SmtpServer::Message& message = world_.server(backend).messages[0];
+    EXPECT_EQ(message.from, "a@x.example");
+    EXPECT_EQ(message.to, (std::vector<std::string>{"b@y.example", "c@y.example"}));
+    EXPECT_EQ(message.text, kText);
+  }
+
+  // The record of the message, or of the session where there was none, names who failed last.
+  void ExpectWhy(const std::string& backend, const std::string& words) const {
+    ASSERT_EQ(world_.accounts.size(), 1U);
+    std::string why = world_.accounts[0].cause.why;
+    for (const auto& transaction : world_.transactions)
+      why += transaction.cause.why + transaction.reply;
+    // A verdict, even in a goodbye, is on record as it was given.
+    const bool is_verdict = words.starts_with("421") && why.find("busy") != std::string::npos;
+    EXPECT_TRUE(is_verdict || why.find(backend + " ") != std::string::npos) << why;
+  }
+
+ private:
+  // The code of the next reply, however long it takes; "": the connection is over.
+  std::string Code() {
+    while (true) {
+      const size_t end = got_.find("\r\n");
+      if (end != std::string::npos) {
+        const std::string line = got_.substr(0, end);
+        got_.erase(0, end + 2);
+        if (line.size() > 3 && line[3] == '-') continue;
+        return line.substr(0, 3);
+      }
+      if (world_.client_sees_end() || waited_ > std::chrono::minutes(60)) return "";
+      world_.Wait(std::chrono::seconds(1));
+      waited_ += std::chrono::seconds(1);
+      got_ += world_.Read();
+    }
+  }
+
+  std::string Say(const std::string& line) {
+    if (!world_.client_sees_end()) got_ += world_.Ask(line);
+    return Code();
+  }
+
+  bool LogIn() {
+    if (!is_submission()) return true;
+    codes_.push_back(Say("AUTH PLAIN AGFsaWNlAHNlY3JldA=="));
+    return codes_.back() == "235";
+  }
+
+  bool Send() {
+    const std::vector<std::string> commands = {"MAIL FROM:<a@x.example>", "RCPT TO:<b@y.example>",
+                                               "RCPT TO:<c@y.example>", "DATA"};
+    std::string group;
+    for (const std::string& command : commands) group += command + "\r\n";
+    if (column_.is_in_group) world_.Send(group);
+    std::string last;
+    std::vector<std::string> codes;
+    for (const std::string& command : commands) {
+      last = column_.is_in_group ? Code() : Say(command);
+      codes.push_back(last);
+      if (last.empty()) return false;
+    }
+    // The verdict is that on the recipients, where DATA only says that there are none.
+    if (last == "554") codes.pop_back();
+    codes_.insert(codes_.end(), codes.begin(), codes.end());
+    if (last != "354") return false;
+    codes_.push_back(Say(std::string(kText) + "."));
+    return codes_.back() == "250";
+  }
+
+  Column column_;
+  SmtpWorld world_;
+  std::string got_;
+  std::vector<std::string> codes_;
+  base::Duration waited_{};
+};
+
+template <typename Function>
+void ForColumns(const Function& function) {
+  for (const Protocol protocol : {Protocol::kSmtp, Protocol::kSubmission})
+    for (const TlsMode front : kTlsModes)
+      for (const TlsMode back : kTlsModes)
+        for (const bool is_pipelining : {true, false})
+          for (const bool is_in_group : {true, false})
+            function(Column{protocol, front, back, is_pipelining, is_in_group});
+}
+
+std::string NameOf(const Column& column) {
+  return std::string(conf::Name(column.protocol)) + ", front " +
+         std::string(conf::Name(column.front)) + ", back " + std::string(conf::Name(column.back)) +
+         (column.is_pipelining ? ", pipelining" : "") + (column.is_in_group ? ", in a group" : "");
+}
+
+template <typename Function>
+void ForPlaces(const Function& function) {
+  ForColumns([&](const Column& column) {
+    for (const std::string place :
+         {"GREETING", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "."}) {
+      if (place == "STARTTLS" && column.back != TlsMode::kStartTls) continue;
+      if (place == "AUTH" && column.protocol != Protocol::kSubmission) continue;
+      for (const FaultRow& row : kFaults) function(column, place, row);
+    }
+  });
+}
+
+TEST(SmtpBackMatrixTest, AnAnswerFailsAndTheOtherServerTakesTheMessage) {
+  Cells cells("SMTP and submission servers, a fault at an answer, another server is well");
+  ForPlaces([&](const Column& column, const std::string& place, const FaultRow& row) {
+    cells.Add(
+        [&] {
+          Cell cell(cells, column);
+          cell.world().server(1).answers[place] = row.words;
+          const bool is_accepted = cell.Deliver();
+          if (place == "." && row.is_hard) {
+            // Sent is sent: the first server may have it.
+            EXPECT_FALSE(is_accepted);
+            cell.ExpectRefusedForNow();
+            cell.ExpectArrivedAt(1);
+            cell.ExpectWhy("b1", row.words);
+          } else if (row.is_hard || place == "STARTTLS") {
+            EXPECT_TRUE(is_accepted);
+            cell.ExpectArrivedAt(2);
+          } else if (is_accepted) {
+            cell.ExpectArrivedAt(cell.world().server(1).messages.empty() ? 2 : 1);
+          } else {
+            cell.ExpectRefusedForNow();
+          }
+        },
+        NameOf(column), place, row.words);
+  });
+}
+
+TEST(SmtpBackMatrixTest, AllServersFailAtAnAnswer) {
+  Cells cells("SMTP and submission servers, a fault at an answer, all alike");
+  ForPlaces([&](const Column& column, const std::string& place, const FaultRow& row) {
+    cells.Add(
+        [&] {
+          Cell cell(cells, column);
+          for (int i = 1; i <= 2; ++i) cell.world().server(i).answers[place] = row.words;
+          const bool is_accepted = cell.Deliver();
+          if (!row.is_hard && place != "STARTTLS") {
+            if (!is_accepted) cell.ExpectRefusedForNow();
+            EXPECT_LE(
+                cell.world().server(1).messages.size() + cell.world().server(2).messages.size(),
+                1U);
+            return;
+          }
+          EXPECT_FALSE(is_accepted);
+          cell.ExpectRefusedForNow();
+          if (place == ".") {
+            cell.ExpectArrivedAt(1);
+          } else {
+            cell.ExpectArrivedAt(0);
+          }
+          cell.ExpectWhy(place == "." ? "b1" : "b2", row.words);
+        },
+        NameOf(column), place, row.words);
+  });
+}
+
+TEST(SmtpBackMatrixTest, TheDoorIsShut) {
+  Cells cells("SMTP and submission servers that cannot be reached or trusted");
+  ForColumns([&](const Column& column) {
+    for (const DoorRow& row : kDoors) {
+      if (row.has_bad_certificate && column.back == TlsMode::kNone) continue;
+      for (const bool is_alone : {false, true})
+        cells.Add(
+            [&] {
+              Cell cell(cells, column);
+              cell.Break(1, row.door, row.has_bad_certificate);
+              if (is_alone) cell.Break(2, row.door, row.has_bad_certificate);
+              const bool is_accepted = cell.Deliver();
+              EXPECT_EQ(is_accepted, !is_alone);
+              cell.ExpectArrivedAt(is_alone ? 0 : 2);
+              if (!is_alone) return;
+              cell.ExpectRefusedForNow();
+              cell.ExpectWhy("b2", "");
+            },
+            NameOf(column), row.name, is_alone ? "both" : "one");
+    }
+  });
+}
+
+}  // namespace
+}  // namespace postern::test
