@@ -15,7 +15,6 @@ using K = ObjectKind;
 // A whole object of the contract that has no effect is named once, by the key that holds it.
 constexpr NotYet kNotYet[] = {
     {K::kTop, "directories", "", ""},
-    {K::kTop, "weights", "", ""},
     {K::kTop, "probes", "", ""},
     {K::kNode, "name", "", ""},
     {K::kNode, "site", "", ""},
@@ -34,18 +33,6 @@ constexpr NotYet kNotYet[] = {
     {K::kPool, "storage", "exclusive", "as \"shared\": nothing keeps a user on one member"},
     {K::kPool, "on_down", "open", "as \"closed\""},
     {K::kPool, "spill_below", "", ""},
-    {K::kPool, "weights", "", ""},
-
-    {K::kHealth, "interval", "", ""},
-    {K::kHealth, "fast_interval", "", ""},
-    {K::kHealth, "timeout", "", ""},
-    {K::kHealth, "rise", "", ""},
-    {K::kHealth, "fall", "", ""},
-    {K::kHealth, "slow_start", "", ""},
-    {K::kHealth, "relay_check", "", ""},
-    {K::kHealth, "checks", "", "there are none"},
-    {K::kHealth, "login", "", ""},
-    {K::kHealth, "mail", "", ""},
 
     {K::kRule, "directory", "", "who comes to the rule is refused for now"},
     {K::kRule, "value", "", ""},

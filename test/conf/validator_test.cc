@@ -315,10 +315,12 @@ INSTANTIATE_TEST_SUITE_P(
              R"(/smtp/spool_total: "spool_total" has no effect in this build yet)"}},
         RuleCase{
             "whole_objects_are_named_once",
-            {{"/weights", R"({"latency": false, "half_life": "1m"})"},
+            {{"/directories",
+              R"({"d": {"type": "redis", "addresses": "127.0.0.1:6379", "field": "home"}})"},
              {"/metrics", R"({"phase_histograms": "pool"})"}},
             {},
-            {R"(/weights: "weights" has no effect in this build yet)",
+            {R"(/directories: "directories" has no effect in this build yet)",
+             R"(/directories/d: no rule asks directory "d")",
              R"(/metrics/phase_histograms: "pool" has no effect in this build yet (as "backend"))"}}),
     RuleCaseName);
 
