@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "lb/base/check.h"
+#include "lb/base/rng.h"
 
 namespace postern::balance {
 namespace {
@@ -31,6 +32,18 @@ bool IsMailbox(conf::Protocol protocol) {
       return false;
   }
   return false;
+}
+
+void FinishHome(Home& home, const std::string& own_site) {
+  static std::atomic<uint64_t> last_serial{0};
+  home.serial = ++last_serial;
+  // A backend that names no site is elsewhere as soon as the node has one.
+  std::map<std::pair<int64_t, bool>, std::vector<const Endpoint*>> by_preference;
+  for (const Endpoint* member : home.members)
+    by_preference[{static_cast<int64_t>(member->backend->priority),
+                   member->backend->site != own_site}]
+        .push_back(member);
+  for (auto& [preference, members] : by_preference) home.tiers.push_back(std::move(members));
 }
 
 }  // namespace
@@ -130,11 +143,21 @@ bool Home::Contains(EndpointId id) const {
                      [id](const Endpoint* endpoint) { return endpoint->id == id; });
 }
 
-bool Home::HasAnother(std::span<const EndpointId> tried) const {
-  return std::any_of(members.begin(), members.end(), [tried](const Endpoint* endpoint) {
+bool Home::IsTriedWhenDown() const {
+  if (pool == nullptr || pool->on_down != conf::OnDown::kOpen) return false;
+  return std::none_of(members.begin(), members.end(), [](const Endpoint* endpoint) {
     const EndpointState& state = *endpoint->state;
     return state.admin.load(std::memory_order_relaxed) == AdminState::kReady &&
-           state.health.load(std::memory_order_relaxed) != Health::kDown &&
+           state.health.load(std::memory_order_relaxed) != Health::kDown;
+  });
+}
+
+bool Home::HasAnother(std::span<const EndpointId> tried) const {
+  const bool is_open = IsTriedWhenDown();
+  return std::any_of(members.begin(), members.end(), [tried, is_open](const Endpoint* endpoint) {
+    const EndpointState& state = *endpoint->state;
+    return state.admin.load(std::memory_order_relaxed) == AdminState::kReady &&
+           (is_open || state.health.load(std::memory_order_relaxed) != Health::kDown) &&
            std::find(tried.begin(), tried.end(), endpoint->id) == tried.end();
   });
 }
@@ -154,20 +177,24 @@ EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : c
       endpoint.conf = &conf;
       endpoint.cooldown = config.health.cooldown;
       endpoint.state = book.Get(config.backends[b].name, conf.protocol);
+      const std::string& name = config.backends[b].name;
+      endpoint.hash_seed = base::StableHash(name.data(), name.size(), 1);
+      if (config.backends[b].max_sessions > 0)
+        for (const conf::Endpoint& sibling : config.backends[b].endpoints)
+          endpoint.siblings.push_back(book.Get(name, sibling.protocol));
       ids.back()[static_cast<size_t>(conf.protocol)] = endpoint.id;
       endpoints_.push_back(std::move(endpoint));
     }
   }
-  // A pool's own cooldown holds for its members; of several pools the last
-  // one's.
+  // A pool's own cooldown holds for its members; of several pools the last one's.
   for (const conf::Pool& pool : config.pools)
     for (Endpoint& endpoint : endpoints_)
       if (std::find(pool.backends.begin(), pool.backends.end(), endpoint.backend->name) !=
           pool.backends.end())
         endpoint.cooldown = pool.health.cooldown;
 
-  // An smtp listener cannot use lmtp endpoints yet, so the endpoint of a
-  // listener is that of its own protocol.
+  // An smtp listener cannot use lmtp endpoints yet, so the endpoint of a listener is that of its
+  // own protocol.
   const auto find = [&](uint32_t backend, int protocol) -> const Endpoint* {
     const int64_t id = ids[backend][static_cast<size_t>(protocol)];
     return id < 0 ? nullptr : &endpoints_[static_cast<size_t>(id)];
@@ -179,6 +206,7 @@ EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : c
       home.name = config.backends[b].name;
       home.protocol = static_cast<conf::Protocol>(p);
       if (const Endpoint* endpoint = find(b, p)) home.members.push_back(endpoint);
+      FinishHome(home, config.node_site);
     }
   pools_.resize(config.pools.size());
   for (uint32_t i = 0; i < config.pools.size(); ++i) {
@@ -192,6 +220,7 @@ EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : c
         for (uint32_t b = 0; b < config.backends.size(); ++b)
           if (config.backends[b].name == name)
             if (const Endpoint* endpoint = find(b, p)) home.members.push_back(endpoint);
+      FinishHome(home, config.node_site);
       home.may_fail_over = !IsMailbox(home.protocol) || home.members.size() < 2 ||
                            pool.storage == conf::Storage::kShared ||
                            pool.storage == conf::Storage::kExclusive;

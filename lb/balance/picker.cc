@@ -2,120 +2,97 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/balance/picker.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-
 namespace postern::balance {
 namespace {
 
 constexpr base::Duration kFailureCounts = std::chrono::seconds(1);
-constexpr int kMaxDraws = 8;
 
-bool IsServing(const Endpoint& endpoint) {
-  return endpoint.state->admin.load(std::memory_order_relaxed) == AdminState::kReady &&
-         endpoint.state->health.load(std::memory_order_relaxed) != Health::kDown;
+bool IsMailQueue(conf::Protocol protocol) {
+  return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kSubmission ||
+         protocol == conf::Protocol::kLmtp;
 }
 
-double WeightOf(const Endpoint& endpoint) {
-  return static_cast<double>(endpoint.backend->weight) *
-         static_cast<double>(endpoint.state->weight_ratio.load(std::memory_order_relaxed));
-}
-
-// Lower is better; an endpoint with weight 0 takes work only where there is
-// nobody else.
-double LoadOf(const Endpoint& endpoint) {
-  const double weight = WeightOf(endpoint);
-  if (weight <= 0) return std::numeric_limits<double>::infinity();
-  return static_cast<double>(endpoint.state->ActiveSum() + 1) / weight;
-}
-
-bool IsTried(const Endpoint& endpoint, std::span<const EndpointId> tried) {
-  return std::find(tried.begin(), tried.end(), endpoint.id) != tried.end();
-}
-
-// Weighted rendezvous: the same on every node with the same configuration;
-// moving one endpoint moves only its share.
-double Score(const Endpoint& endpoint, std::string_view key) {
-  const uint64_t seed =
-      base::StableHash(endpoint.backend->name.data(), endpoint.backend->name.size(), 1);
-  const uint64_t hash = base::StableHash(key.data(), key.size(), seed);
-  const double unit = (static_cast<double>(hash >> 11) + 0.5) * 0x1.0p-53;
-  return static_cast<double>(endpoint.backend->weight) / -std::log(unit);
-}
-
-}  // namespace
-
-const Endpoint* Picker::Pick(const Home& home, std::string_view key,
-                             std::span<const EndpointId> tried, base::MonoTime now) {
-  ForgetFailures(now);
-  const auto is_candidate = [&](const Endpoint& endpoint) {
-    return IsServing(endpoint) && !endpoint.state->InCooldown(now) && !IsTried(endpoint, tried);
-  };
-  const size_t num_members = home.members.size();
-  const conf::Balance balance = home.pool == nullptr ? conf::Balance::kFirst : home.pool->balance;
+// The member that failed longest ago, among those that may be asked though they are not well.
+const Endpoint* LongestAgo(const Home& home, const Admission& admission,
+                           bool (*may_be_asked)(const Endpoint&)) {
   const Endpoint* best = nullptr;
-  switch (balance) {
-    case conf::Balance::kLeastLoad: {
-      // Two different candidates by a few draws, whatever the size; where most
-      // cannot serve, all are looked at instead, once. Who has weight 0 is not
-      // drawn: only the search may find it.
-      const Endpoint* two[2] = {};
-      for (int draws = 0; num_members > 2 && draws < kMaxDraws && two[1] == nullptr; ++draws) {
-        const Endpoint* endpoint = home.members[rng_.Below(num_members)];
-        if (endpoint == two[0] || WeightOf(*endpoint) <= 0 || !is_candidate(*endpoint)) continue;
-        two[two[0] == nullptr ? 0 : 1] = endpoint;
-      }
-      if (two[1] != nullptr) {
-        best = LoadOf(*two[1]) < LoadOf(*two[0]) ? two[1] : two[0];
-        break;
-      }
-      // Starts at a random place, so that equals share the work.
-      const size_t start = num_members > 0 ? rng_.Below(num_members) : 0;
-      for (size_t i = 0; i < num_members; ++i) {
-        const Endpoint* endpoint = home.members[(start + i) % num_members];
-        if (is_candidate(*endpoint) && (best == nullptr || LoadOf(*endpoint) < LoadOf(*best)))
-          best = endpoint;
-      }
-      break;
-    }
-    case conf::Balance::kRoundRobin: {
-      // Smooth weighted: everybody gains its weight, the richest takes the turn
-      // and pays for all. An endpoint may be in several homes: it has a value in
-      // each.
-      std::unordered_map<const EndpointState*, double>& values = current_[home.name];
-      double total = 0;
-      for (const Endpoint* endpoint : home.members) {
-        if (!is_candidate(*endpoint)) continue;
-        const double weight = WeightOf(*endpoint);
-        total += weight;
-        double& current = values[endpoint->state.get()];
-        current += weight;
-        if (best == nullptr || current > values[best->state.get()]) best = endpoint;
-      }
-      if (best != nullptr) values[best->state.get()] -= total;
-      break;
-    }
-    case conf::Balance::kHash:
-      for (const Endpoint* endpoint : home.members)
-        if (is_candidate(*endpoint) &&
-            (best == nullptr || Score(*endpoint, key) > Score(*best, key)))
-          best = endpoint;
-      break;
-    case conf::Balance::kFirst:
-      for (const Endpoint* endpoint : home.members)
-        if (best == nullptr && is_candidate(*endpoint)) best = endpoint;
-      break;
-  }
-  if (best != nullptr) return best;
-  // Cooldowns alone never empty a home.
   for (const Endpoint* endpoint : home.members) {
-    if (!IsServing(*endpoint) || IsTried(*endpoint, tried)) continue;
+    if (!may_be_asked(*endpoint) || admission.IsTried(*endpoint) || IsFull(*endpoint)) continue;
     if (best == nullptr || endpoint->state->last_failure_ns.load(std::memory_order_relaxed) <
                                best->state->last_failure_ns.load(std::memory_order_relaxed))
       best = endpoint;
   }
   return best;
+}
+
+}  // namespace
+
+HomeView& Picker::ViewOf(const Home& home, base::MonoTime now) {
+  auto& views = views_[static_cast<size_t>(home.protocol)];
+  HomeView& view = views.try_emplace(home.name, home).first->second;
+  if (view.serial() != home.serial) view.Adopt(home);
+  view.Refresh(now);
+  return view;
+}
+
+const Endpoint* Picker::Choose(const Home& home, HomeView& view, std::string_view key,
+                               const Admission& admission) {
+  const conf::Balance balance = home.pool->balance;
+  const Endpoint* chosen = nullptr;
+  switch (balance) {
+    case conf::Balance::kLeastLoad:
+      chosen = view.LeastLoad(admission, rng_);
+      break;
+    case conf::Balance::kRoundRobin:
+      chosen = view.NextTurn(admission);
+      // Turns pass over weight 0; such a one takes work where there is nobody else.
+      if (chosen == nullptr) chosen = LeastOfAll(view.in_use(), admission, rng_);
+      break;
+    case conf::Balance::kHash:
+      chosen = Rendezvous(view.in_use(), key, admission);
+      break;
+    case conf::Balance::kFirst:
+      chosen = FirstOf(view.in_use(), admission);
+      break;
+  }
+  for (size_t i = view.num_tiers_in_use(); chosen == nullptr && i < home.tiers.size(); ++i) {
+    switch (balance) {
+      case conf::Balance::kLeastLoad:
+      case conf::Balance::kRoundRobin:
+        chosen = LeastOfAll(home.tiers[i], admission, rng_);
+        break;
+      case conf::Balance::kHash:
+        chosen = Rendezvous(home.tiers[i], key, admission);
+        break;
+      case conf::Balance::kFirst:
+        chosen = FirstOf(home.tiers[i], admission);
+        break;
+    }
+  }
+  return chosen;
+}
+
+const Endpoint* Picker::Pick(const Home& home, std::string_view key,
+                             std::span<const EndpointId> tried, base::MonoTime now) {
+  ForgetFailures(now);
+  Admission admission{tried, now, false};
+  const Endpoint* chosen = nullptr;
+  if (home.pool == nullptr) {
+    chosen = FirstOf(home.members, admission);
+  } else {
+    HomeView& view = ViewOf(home, now);
+    // The hash heeds no queue: a user or recipient has one place, on all nodes.
+    admission.heeds_hard = IsMailQueue(home.protocol) && home.pool->balance != conf::Balance::kHash;
+    chosen = Choose(home, view, key, admission);
+    if (chosen == nullptr && admission.heeds_hard) {
+      admission.heeds_hard = false;
+      chosen = Choose(home, view, key, admission);
+    }
+  }
+  // Cooldowns alone never empty a home.
+  if (chosen == nullptr) chosen = LongestAgo(home, admission, IsServing);
+  if (chosen == nullptr && home.IsTriedWhenDown()) chosen = LongestAgo(home, admission, IsReady);
+  return chosen;
 }
 
 void Picker::Started(EndpointState& endpoint) {
@@ -147,8 +124,7 @@ void Picker::Hangs(const Endpoint& endpoint, base::MonoTime now) {
 }
 
 void Picker::Succeeded(const Endpoint& endpoint) {
-  // Read first: in the common case nothing is written to a line that all
-  // workers share.
+  // Read first: in the common case nothing is written to a line that all workers share.
   if (endpoint.state->cooldown_until_ns.load(std::memory_order_relaxed) != 0)
     endpoint.state->cooldown_until_ns.store(0, std::memory_order_relaxed);
 }

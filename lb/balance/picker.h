@@ -1,15 +1,19 @@
 // picker: which endpoint of a home takes the next piece of work.
 //
-// One per worker (round robin keeps its place, failed attempts their second).
-// Orders of preference: ready endpoints that are not down and not cooling down;
-// with nothing else left, among those cooling down the one that failed longest
-// ago; draining, in maintenance or down: never. Endpoints already tried by this
-// piece of work are left out. least_load: power of two choices on (active + 1)
-// / weight. round_robin: smooth weighted. hash: weighted rendezvous on the key.
-// first: the configured order. Tests:    test/balance/picker_test.cc
+// One per worker (round robin keeps its place, failed attempts their second). Who is considered, in
+// this order: members of the tiers in use (home_view) that are ready, not down, not cooling down,
+// not full, and on smtp, submission and lmtp not above the hard limit of their mail queue; the later
+// tiers one by one; the same with those above the hard limit; with nothing else left, among those
+// cooling down the one that failed longest ago; where the whole pool is down and on_down is open,
+// among these likewise. Draining, in maintenance, full, or tried by this piece of work: never.
+// Among them: least_load: power of two choices on active / weight, drawn by weight. round_robin:
+// by turns in proportion to weight. hash: weighted rendezvous on the key, with weights as configured
+// and heedless of queues, so that all nodes agree. first: the configured order.
+// Tests:    test/balance/picker_test.cc, test/balance/share_test.cc, test/balance/tiers_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -20,6 +24,7 @@
 #include <utility>
 
 #include "lb/balance/endpoint.h"
+#include "lb/balance/home_view.h"
 #include "lb/base/clock.h"
 #include "lb/base/rng.h"
 
@@ -29,25 +34,23 @@ class Picker {
  public:
   Picker(int worker, base::Rng& rng) : worker_(worker), rng_(rng) {}
 
-  // Null: nobody can take it now. O(1) expected for least_load, O(members) at
-  // worst.
+  // Null: nobody can take it now. O(log members) for least_load and round_robin, a few nanoseconds
+  // a member for hash; O(members) where most cannot serve.
   [[nodiscard]] const Endpoint* Pick(const Home& home, std::string_view key,
                                      std::span<const EndpointId> tried, base::MonoTime now);
 
   [[nodiscard]] int worker() const { return worker_; }
 
-  // Load accounting: between a successful Pick and the end of the work on that
-  // endpoint.
+  // Load accounting: between a successful Pick and the end of the work on that endpoint.
   void Started(EndpointState& endpoint);
   void Ended(EndpointState& endpoint);
-  // The attempt failed (after Ended): counts as load for one second more. If
-  // the failure came before any byte that a client chose (connect, TLS, a
-  // greeting of 421, BYE or -ERR), passive: the endpoint cools down, on all
-  // workers.
+  // The attempt failed (after Ended): counts as load for one second more. If the failure came
+  // before any byte that a client chose (connect, TLS, a greeting of 421, BYE or -ERR), passive:
+  // the endpoint cools down, on all workers.
   enum class Blame : uint8_t { kNone, kPassive };
   void Failed(const Endpoint& endpoint, Blame blame, base::MonoTime now);
-  // It owes an answer for too long, before any byte that a client chose: it
-  // cools down, though nothing has failed yet.
+  // It owes an answer for too long, before any byte that a client chose: it cools down, though
+  // nothing has failed yet.
   void Hangs(const Endpoint& endpoint, base::MonoTime now);
   // Work got through: ends a cooldown.
   void Succeeded(const Endpoint& endpoint);
@@ -57,9 +60,11 @@ class Picker {
   int worker_;
   base::Rng& rng_;
   std::deque<std::pair<base::MonoTime, std::shared_ptr<EndpointState>>> failures_;
-  // round robin: running values by pool name and member; both outlive a reload,
-  // so that it goes on.
-  std::unordered_map<std::string, std::unordered_map<const EndpointState*, double>> current_;
+  [[nodiscard]] HomeView& ViewOf(const Home& home, base::MonoTime now);
+  [[nodiscard]] const Endpoint* Choose(const Home& home, HomeView& view, std::string_view key,
+                                       const Admission& admission);
+  // Of pools, by name: they outlive a reload, so that round robin goes on.
+  std::array<std::unordered_map<std::string, HomeView>, conf::kNumProtocols> views_;
 };
 
 }  // namespace postern::balance

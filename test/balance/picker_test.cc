@@ -52,7 +52,7 @@ TEST_F(PickerTest, RoundRobinIsSmoothAndWeighted) {
   Make({50, 10, 10}, conf::Balance::kRoundRobin);
   std::string order;
   for (int i = 0; i < 7; ++i) order += Pick();
-  EXPECT_EQ(order, "b0b0b1b0b2b0b0");
+  EXPECT_EQ(order, "b0b0b0b1b2b0b0");
 }
 
 TEST_F(PickerTest, RoundRobinOfOnePoolIsNotMovedByAnother) {
