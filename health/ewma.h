@@ -1,7 +1,7 @@
 // ewma: a mean that forgets by time, with a guard against outliers.
 //
 // A sample loses half its say every half_life, whatever the spacing. A single sample far from the
-// mean is left out; three in a row on the same side are the new truth and replace the mean at once,
+// mean is left out if it is late; three in a row on the same side are the new truth and replace the mean at once,
 // so that a step is seen at its third sample and not after many half-lives.
 // Owner:    weigher.   Thread: the health loop's; pure, time is passed in.
 // Limits:   values in [0, 3600] seconds; anything else is ignored.
@@ -31,14 +31,10 @@ class Ewma {
     // never outweighs ten samples, and a rush does not hold the mean fast.
     const double weight = 10.0 * count / (count + 9.0);
     Age(at, half_life);
-    if (weight_ < kForgotten) {  // what is left of the old mean says nothing any more
-      *this = Ewma();
-      last_ = at;
-    }
     seen_ = std::min(kEnough, seen_ + std::min(kEnough, count));
     const int side = weight_ > 0 ? SideOf(seconds, weight) : 0;
-    // A batch of ten is no single sample: it needs one witness, not two.
-    const uint32_t strength = count >= 10 ? 2 : 1;
+    // A batch is no single sample, but one hang may spoil its mean: it needs one witness, not two.
+    const uint32_t strength = count >= 4 ? 2 : 1;
     if (side == 0) {
       row_ -= std::min(row_, strength);
       if (row_ == 0) held_sum_ = held_weight_ = 0;
@@ -50,7 +46,11 @@ class Ewma {
     row_ += strength;
     held_sum_ += seconds * weight;
     held_weight_ += weight;
-    if (row_ < 3) return false;
+    if (row_ < 3 && side > 0) return false;
+    if (row_ < 3) {  // a quick answer is no accident: it counts at once, as any other
+      Accept(seconds, weight);
+      return true;
+    }
     sum_ = held_sum_;
     weight_ = held_weight_;
     row_ = 0;
@@ -75,7 +75,8 @@ class Ewma {
   [[nodiscard]] base::MonoTime last() const { return last_; }
 
  private:
-  static constexpr double kForgotten = 0.02;
+  // The old mean keeps so much say for ever: after a silence, too, one odd sample is an outlier.
+  static constexpr double kLeastWeight = 0.5;
   static constexpr double kRatio = 3;       // a third or three times the mean is far
   static constexpr double kDeviations = 4;  // further where samples scatter anyway
   // Scatter is a server's habit and changes slower than its level, so it is kept longer.
@@ -87,9 +88,11 @@ class Ewma {
     if (at <= last_) return;  // the same instant, or late news: no time passes
     const double ages =
         half_life.count() > 0 ? base::Seconds(at - last_) / base::Seconds(half_life) : 1e9;
-    const double keep = std::exp2(-ages);
-    sum_ *= keep;
-    weight_ *= keep;
+    if (weight_ > kLeastWeight) {
+      const double keep = std::max(std::exp2(-ages), kLeastWeight / weight_);
+      sum_ *= keep;
+      weight_ *= keep;
+    }
     const double keep_scatter = std::exp2(-ages / kScatterHalfLives);
     scatter_sum_ *= keep_scatter;
     scatter_weight_ *= keep_scatter;

@@ -10,8 +10,10 @@ namespace {
 
 constexpr double kMaxValue = 1e15;
 constexpr double kMaxSeconds = 86400;
-constexpr double kTrendHalfLives = 4;  // the trend forgets this much slower than the level
-constexpr double kMaxAges = 10;        // half-lives after which silence means nothing is known
+constexpr double kTrendHalfLives = 2;  // the trend forgets this much slower than the level
+constexpr double kNoiseHalfLives =
+    4;                           // a trend that moves less than the noise in this time is none
+constexpr double kMaxAges = 10;  // half-lives after which silence means nothing is known
 
 double Share(double seconds, double half_life) {
   return 1 - std::exp2(-seconds / half_life);
@@ -54,8 +56,7 @@ std::optional<double> Forecast::At(base::MonoTime when) const {
 }
 
 std::optional<double> Forecast::trend() const {
-  // A trend that moves the level less than a sample surprises is noise.
-  const double span = std::max(1e-3, base::Seconds(half_life_)) * kTrendHalfLives;
+  const double span = std::max(1e-3, base::Seconds(half_life_)) * kNoiseHalfLives;
   if (samples_ < 3 || std::abs(trend_) * span <= surprise_) return std::nullopt;
   return trend_;
 }

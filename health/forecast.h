@@ -16,8 +16,8 @@ namespace postern::health {
 
 class Forecast {
  public:
-  // half_life: how fast old samples lose their say on the level; the trend forgets four times
-  // slower. For a queue read every 15 s, a minute is a good one.
+  // half_life: how fast old samples lose their say on the level; the trend forgets twice as
+  // slowly. For a queue read every 15 s, a minute is a good one.
   explicit Forecast(base::Duration half_life) : half_life_(half_life) {}
 
   void Add(double value, base::MonoTime at);

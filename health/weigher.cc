@@ -14,13 +14,17 @@ namespace {
 constexpr double kIgnored = 0.005;         // a difference below this is nobody's loss
 constexpr double kLeastReference = 0.001;  // below, a ratio says more of the clock than of the pool
 constexpr double kErrors = 3;              // standard errors that may be chance
+constexpr double kTurnHalfLives = 24;      // how long a turn is remembered
+constexpr double kLongHalfLives = 12;
 constexpr double kFallPatience = 0.5, kRisePatience = 0.2;  // how much each late turn slows
-// Bands within which factors stay. Queue depths are counts, not samples: they need a smaller one.
+// Bands within which factors stay: for latency a part of itself. Queue depths are counts, not
+// samples: they need a smaller one.
 constexpr double kLatencyBand = 0.15;
-constexpr double kQueueBand = 0.05;
-// A phase without news keeps its value this many half-lives, then fades into the pool's at the same
-// pace: who gets little work must not be judged by what it did long ago.
+constexpr double kQueueBand = 0.03;
+// A phase without news keeps its value for so many half-lives, then fades into the pool's: who gets
+// little work must not be judged by what it did long ago.
 constexpr double kFreshHalfLives = 12;
+constexpr double kFadeHalfLives = 3;
 constexpr double kReleaseAbove = 0.95;  // of `hard`: below, new mail comes again
 constexpr double kMaxAgent = 10;
 constexpr double kMaxDepth = 1e12;
@@ -77,16 +81,20 @@ std::optional<double> GreetingPause::Pass(double seconds) {
 }
 
 void Smoothed::Follow(double target, double band, double half_lives) {
-  turns_ *= std::exp2(-half_lives / 24);
+  turns_ *= std::exp2(-half_lives / kTurnHalfLives);
+  still_ += half_lives;
   const bool is_fall = target < value_;
   const bool is_turn = is_fall != is_falling_;
-  // Fully well again is no noise about a level: it may always rise to that.
-  const bool is_well = target >= 1;
   const double distance = std::abs(target - value_);
   if (distance < 1e-9) return;
-  if (is_turn && !is_well && distance <= band * (1 + turns_) * value_) return;
+  // Fully well again is no noise about a level: it may always rise to that; and to what has been
+  // offered for long, lest it stay a little too low for ever.
+  const bool may_turn =
+      distance > band * (1 + turns_) || target >= 1 || (!is_fall && still_ > kLongHalfLives);
+  if (is_turn && !may_turn) return;
   if (is_turn) turns_ += 1;
   is_falling_ = is_fall;
+  still_ = 0;
   if (is_fall)
     value_ *= std::pow(target / value_, 1 / (1 + kFallPatience * std::max(0.0, turns_ - 1)));
   else
@@ -211,7 +219,7 @@ void PoolWeigher::SumPhases(Member& member, base::MonoTime now) const {
     if (ewma.value().has_value()) {
       const double ages = base::Seconds(now - ewma.last()) / base::Seconds(times_.half_life);
       if (ages > kFreshHalfLives)
-        seconds = *pool + (seconds - *pool) * std::exp2(1 - ages / kFreshHalfLives);
+        seconds = *pool + (seconds - *pool) * std::exp2((kFreshHalfLives - ages) / kFadeHalfLives);
       variance += ewma.variance();
       member.has_latency = true;
     }
@@ -234,7 +242,7 @@ void PoolWeigher::WeighLatency(Member& member, double half_lives) const {
       target = std::max(min_factor_, ratio * ratio);
     }
   }
-  member.memory.latency.Follow(target, kLatencyBand, half_lives);
+  member.memory.latency.Follow(target, kLatencyBand * member.memory.latency.value(), half_lives);
 }
 
 void PoolWeigher::WeighQueue(Member& member, double half_lives) const {

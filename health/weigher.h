@@ -71,7 +71,7 @@ class GreetingPause {
 
 // A factor on its way. It falls at once and rises no faster than doubling each half_life, so that
 // a member that looks well because it was spared is not flooded again; it goes on in its direction
-// freely, but turns round only for a move beyond `band` (a part of itself), so that noise moves
+// freely, but turns round only for a move beyond `band`, so that noise moves
 // nothing. Who turned often lately must wait longer.
 class Smoothed {
  public:
@@ -81,6 +81,7 @@ class Smoothed {
  private:
   double value_ = 1;
   double turns_ = 0;  // decayed count
+  double still_ = 0;  // half-lives since the last move
   bool is_falling_ = false;
 };
 
