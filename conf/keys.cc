@@ -164,8 +164,9 @@ constexpr Key kQueue[] = {
     {"interval", T::kDuration, "100ms..1h", "15s", kNow, "How often it is read."},
     {"stale_after", T::kDuration, "100ms..24h", "2m", kNow,
      "Age from which a reading no longer counts."},
-    Key{"url", T::kUrl, "http https", kRequired, kNow, "What is fetched."}.Only(
-        "prometheus http_json"),
+    Key{"url", T::kUrl, "http https", kRequired, kNow,
+        "What is fetched; by https the certificate is verified as the backend's `verify` says."}
+        .Only("prometheus http_json"),
     Key{"metric", T::kString, "", kRequired, kNow, "The metric's name."}.Only("prometheus"),
     Key{"labels", T::kStringMap, "", "", kNow, "Labels that its samples must have."}.Only(
         "prometheus"),
@@ -173,7 +174,7 @@ constexpr Key kQueue[] = {
         "prometheus"),
     Key{"headers", T::kSecretMap, "", "", kNow, "Headers of the request."}.Only(
         "prometheus http_json"),
-    Key{"address", T::kPeer, "", kRequired, kNow, "`host:port`, or `unix:PATH` (showq)."}.Only(
+    Key{"address", T::kPeer, "", kRequired, kNow, "`host:port`, or `unix:PATH`."}.Only(
         "agent showq"),
     Key{"send", T::kText, "", "", kNow, "What is sent to the agent first."}.Only("agent"),
     Key{"pointer", T::kString, "", kRequired, kNow, "JSON pointer of the number."}.Only(
