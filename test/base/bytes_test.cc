@@ -15,16 +15,16 @@
 namespace {
 size_t largest_allocation_bytes = 0;
 }
-void* operator new(size_t size) {
+[[gnu::noinline]] void* operator new(size_t size) {
   largest_allocation_bytes = std::max(largest_allocation_bytes, size);
   void* const memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) std::abort();
   return memory;
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
 
