@@ -174,9 +174,9 @@ class HttpSourceTest(OwnSources):
             "not-tls": (servers["not-tls"], {"url": url["not-tls"]}),
         }, verify={"https": known, "json": known, "stranger": {"ca": self.other_ca()}, "not-tls": known})
         wait_until(lambda: self.metric("depth", "https") == 5 and self.metric("depth", "json") == 7,
-                   "readings by https:\n" + self.balancer.log_text()[-3000:], 30)
+                   "readings by https:\n" + self.balancer.log_text()[-3000:], 90)
         for name in ("stranger", "redirect", "no-token", "not-tls"):
-            wait_until(lambda: self.log_of(name, "queue_source_failing"), f"{name} to fail", 30)
+            wait_until(lambda: self.log_of(name, "queue_source_failing"), f"{name} to fail", 90)
             self.assertEqual(self.metric("depth", name), 0)
         self.assertIn("certificate", self.log_of("stranger", "queue_source_failing")[0])
         self.assertIn("302", self.log_of("redirect", "queue_source_failing")[0])
@@ -200,12 +200,12 @@ class HostileSourceTest(OwnSources):
         self.start({name: (server, {"url": f"http://{LOOPBACK}:{server.port}/"}) for name, server in servers.items()})
         for name in plays:
             if name != "good":
-                wait_until(lambda: self.metric("read_errors_total", name) >= 3, f"errors of {name}", 60)
-        wait_until(lambda: self.metric("depth", "good") == 5, "the good source", 30)
+                wait_until(lambda: self.metric("read_errors_total", name) >= 3, f"errors of {name}", 90)
+        wait_until(lambda: self.metric("depth", "good") == 5, "the good source", 90)
         memory = self.resident_bytes()
         stamp = self.metric("read_timestamp_seconds", "good")
         before = self.metric("read_errors_total", "silent")
-        wait_until(lambda: self.metric("read_errors_total", "silent") >= before + 2, "more errors", 60)
+        wait_until(lambda: self.metric("read_errors_total", "silent") >= before + 2, "more errors", 90)
         # Two reads of the silent one take 4 s; the good one was read all the while.
         self.assertGreater(self.metric("read_timestamp_seconds", "good"), stamp + 2)
         self.assertLess(self.resident_bytes(), memory + (32 << 20))
@@ -227,7 +227,7 @@ class AgentWordsTest(OwnSources):
 
         def shows(name, value, **labels):
             wait_until(lambda: self.balancer.metric(name, backend="mail1", **labels) == value,
-                       f"{name} {labels} {value}:\n" + self.balancer.log_text()[-2000:], 30)
+                       f"{name} {labels} {value}:\n" + self.balancer.log_text()[-2000:], 90)
         shows("backend_queue_depth", 3)
         shows("backend_weight_factor_ratio", 0.5, factor="agent")
         line[0] = b"drain\n"
@@ -359,13 +359,13 @@ class QueueTest(case.Case):
         def as_wanted():
             return all(self.depth(name.replace("_", "-")) == depth for name, depth in depths.items())
         try:
-            wait_until(as_wanted, "the depths", 30)
+            wait_until(as_wanted, "the depths", 90)
         except Exception:
             found = {name: self.depth(name.replace("_", "-")) for name in depths}
             self.fail(f"wanted {depths}, found {found}\n" + self.balancer.log_text()[-3000:])
 
     def shell(self, shell, *arguments, env=None):
-        done = subprocess.run([*shell.split(), AGENT, *arguments], capture_output=True, text=True, timeout=30,
+        done = subprocess.run([*shell.split(), AGENT, *arguments], capture_output=True, text=True, timeout=120,
                               stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
         return done.returncode, done.stdout
 
@@ -374,7 +374,7 @@ class QueueTest(case.Case):
     def test_1_an_empty_queue_is_nought_everywhere(self):
         for name in self.balancer.config["backends"]:
             wait_until(lambda: self.balancer.metric("backend_queue_read_timestamp_seconds", backend=name) > 0,
-                       f"a reading of {name}:\n" + self.balancer.log_text()[-2000:], 30)
+                       f"a reading of {name}:\n" + self.balancer.log_text()[-2000:], 90)
             self.assertEqual(self.depth(name), 0)
 
     def test_2_queues_grow_and_every_source_tells_the_same(self):
@@ -388,16 +388,18 @@ class QueueTest(case.Case):
     def test_3_the_depth_weighs(self):
         # 23 of soft 5 and hard 50, whoever told it; 35 weighs more, 5 nothing.
         for name in ("showq", "showq-tcp", "exporter", "agent-http", "agent"):
-            wait_until(lambda: 0.5 < self.factor(name) < 0.75, f"the queue factor of {name}", 30)
-        wait_until(lambda: self.factor("exporter-all") < 0.5, "the queue factor of exporter-all", 30)
+            wait_until(lambda: 0.5 < self.factor(name) < 0.75, f"the queue factor of {name}", 90)
+        wait_until(lambda: self.factor("exporter-all") < 0.5, "the queue factor of exporter-all", 90)
         self.assertEqual(self.factor("showq-hold"), 1)
 
     def test_3_the_api_tells_it_with_its_reason(self):
-        rows = json.loads(self.balancer.get("/api/v1/backends")[1])["backends"]
-        backend = next(row for row in rows if row["name"] == "showq")
-        self.assertEqual((backend["queue"]["depth"], backend["queue"]["source"]), (23, "showq"))
-        self.assertLess(backend["queue"]["age_seconds"], 5)
-        self.assertIn("queue 23 of soft 5", backend["endpoints"][0]["reason"])
+        def told():  # the report may be an interval older than the metrics
+            rows = json.loads(self.balancer.get("/api/v1/backends")[1])["backends"]
+            row = next(row for row in rows if row["name"] == "showq")
+            return row["queue"]["depth"] == 23 and "queue 23 of soft 5" in row["endpoints"][0]["reason"] and row
+        queue = wait_until(told, "the API to tell of 23", 30)["queue"]
+        self.assertEqual(queue["source"], "showq")
+        self.assertLess(queue["age_seconds"], 6)
 
     def test_4_the_agent_counts_alike_in_every_shell_and_by_postqueue(self):
         spool = ["--server", "postfix", "--spool", f"{self.postfix.folder}/queue"]
@@ -436,11 +438,11 @@ class QueueTest(case.Case):
         def is_neutral():
             return self.factor("exporter") == 1
         self.assertFalse(is_neutral())
-        wait_until(is_neutral, "the stale source to be neutral", 30)
+        wait_until(is_neutral, "the stale source to be neutral", 90)
         self.assertGreater(self.balancer.metric("backend_queue_read_errors_total", backend="exporter"), 0)
         self.assertEqual(self.depth("showq"), 23)
         self.exporter.signal(signal.SIGCONT)
-        wait_until(lambda: not is_neutral(), "the source to count again", 30)
+        wait_until(lambda: not is_neutral(), "the source to count again", 90)
 
     def test_8_a_queue_that_is_emptied_is_nought_again(self):
         for postfix_queue in ("active", "deferred", "hold", "incoming"):
