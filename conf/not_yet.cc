@@ -15,15 +15,10 @@ using K = ObjectKind;
 // A whole object of the contract that has no effect is named once, by the key that holds it.
 constexpr NotYet kNotYet[] = {
     {K::kTop, "directories", "", ""},
-    {K::kTop, "probes", "", ""},
     {K::kNode, "name", "", ""},
-    {K::kNode, "site", "", ""},
 
     {K::kListener, "protocol", "lmtp sieve tcp", "the listener is not opened"},
 
-    {K::kBackend, "site", "", ""},
-    {K::kBackend, "priority", "", ""},
-    {K::kBackend, "max_sessions", "", ""},
     {K::kBackend, "lmtp", "", "smtp listeners need an \"smtp\" endpoint"},
     {K::kBackend, "sieve", "", ""},
     {K::kBackend, "tcp", "", ""},
@@ -31,8 +26,6 @@ constexpr NotYet kNotYet[] = {
 
     {K::kPool, "hash_on", "client", "the user, or recipient, is hashed"},
     {K::kPool, "storage", "exclusive", "as \"shared\": nothing keeps a user on one member"},
-    {K::kPool, "on_down", "open", "as \"closed\""},
-    {K::kPool, "spill_below", "", ""},
 
     {K::kRule, "directory", "", "who comes to the rule is refused for now"},
     {K::kRule, "value", "", ""},
