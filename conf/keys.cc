@@ -357,7 +357,8 @@ constexpr Key kLimits[] = {
     {"message", T::kSize, "1KiB..1024GiB", "50MiB", kNew, "An SMTP message."},
     {"buffer", T::kSize, "4KiB..64MiB", "256KiB", kNew,
      "Bytes that may wait for a slow peer before reading from the other stops."},
-    {"buffers_total", T::kSize, "1MiB..1024GiB", "1GiB", kNew, "The same, all sessions together."},
+    {"buffers_total", T::kSize, "1MiB..1024GiB", "1GiB", kNew,
+     "The same, all sessions together: with it used up, a leg takes more only when it is empty."},
     {"exempt", T::kNetworks, "", "", kNew,
      "Networks free of the limits per address: webmail, own relays."},
 };

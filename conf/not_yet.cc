@@ -32,8 +32,6 @@ constexpr NotYet kNotYet[] = {
     {K::kRule, "on_error", "", ""},
     {K::kMixed, "relay", "", "the recipient is deferred"},
 
-    {K::kLimits, "buffers_total", "", "\"buffer\" bounds each session"},
-
     {K::kSmtp, "replay_limit", "", ""},
     {K::kSmtp, "spool_dir", "", ""},
     {K::kSmtp, "spool_total", "", ""},

@@ -125,6 +125,7 @@ int Process::Run() {
     std::fprintf(stderr, "error: %s\n", built.error().c_str());
     return 1;
   }
+  shared_.num_workers = static_cast<uint64_t>(num_workers);
   for (int i = 0; i < num_workers; ++i)
     workers_.push_back(std::make_unique<Worker>(i, shared_, registry_, session_log_));
   auto bindings = Bind(*config);

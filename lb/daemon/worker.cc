@@ -304,6 +304,13 @@ void Worker::AuthSucceeded(const base::IpAddress& client, const std::string& use
   shared_.addresses.AuthSucceeded(client, user);
 }
 
+size_t Worker::HighWater(size_t wanted_bytes) const {
+  // Each worker has its share of limits.buffers_total. With that used up a leg holds what it holds,
+  // and takes no more before all of it is gone.
+  const uint64_t share = limits().buffers_total / shared_.num_workers;
+  return loop_.unsent_bytes() < share ? wanted_bytes : 0;
+}
+
 bool Worker::TakeReplayMemory(size_t num_bytes) {
   const uint64_t before = shared_.replay_memory.fetch_add(num_bytes, std::memory_order_relaxed);
   if (before + num_bytes <= env_.parts->config->smtp.replay_memory_total) return true;

@@ -174,6 +174,10 @@ StreamShared& EventLoop::stream_shared() {
   return *stream_shared_;
 }
 
+size_t EventLoop::unsent_bytes() const {
+  return stream_shared_ == nullptr ? 0 : stream_shared_->unsent_bytes;
+}
+
 void EventLoop::OnTimer() {
   const base::MonoTime now = Now();
   const std::optional<base::MonoTime> due = timers_.Next();

@@ -55,6 +55,8 @@ class EventLoop final : public io::Loop {
   // For the neighbours in lb/net.
   [[nodiscard]] event_base* base() { return base_; }
   [[nodiscard]] StreamShared& stream_shared();
+  // What this loop's sockets have not taken yet.
+  [[nodiscard]] size_t unsent_bytes() const;
   [[nodiscard]] bool InLoopThread() const {
     return std::this_thread::get_id() == thread_.load(std::memory_order_relaxed);
   }

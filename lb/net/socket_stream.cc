@@ -401,7 +401,9 @@ void SocketStream::SendOrQueue(base::ByteView bytes) {
     }
     if (bytes.empty()) return;
   }
-  if (unsent_ == nullptr) unsent_ = std::make_unique<base::ByteQueue>();
+  if (unsent_ == nullptr) {
+    unsent_ = std::make_unique<UnsentQueue>(loop_.stream_shared().unsent_bytes);
+  }
   unsent_->Append(bytes);
   if (phase_ == Phase::kOpen && !is_in_callback_) UpdateInterest();
 }

@@ -24,6 +24,7 @@
 #include "lb/net/fd_event.h"
 #include "lb/net/owned_fd.h"
 #include "lb/net/tls_facts_pool.h"
+#include "lb/net/unsent_queue.h"
 #include "lb/tls/tls_engine.h"
 
 namespace postern::net {
@@ -106,7 +107,7 @@ class SocketStream final : public io::Stream {
   tls::TlsEngine tls_;
   base::ByteView input_;  // in the loop's scratch during OnStream, else in tail_
   std::unique_ptr<base::ByteQueue> tail_;
-  std::unique_ptr<base::ByteQueue> unsent_;
+  std::unique_ptr<UnsentQueue> unsent_;
   TlsFactsPool::Share facts_;
   std::unique_ptr<std::string> tls_error_;
   size_t low_water_bytes_ = 0;

@@ -17,12 +17,12 @@ StreamShared::StreamShared(EventLoop& owner)
 
 StreamShared::~StreamShared() = default;
 
-void StreamShared::Linger(OwnedFd fd, std::unique_ptr<base::ByteQueue> unsent) {
+void StreamShared::Linger(OwnedFd fd, std::unique_ptr<UnsentQueue> unsent) {
   lingerers.emplace_back(*this, std::move(fd), std::move(unsent));
   lingerers.back().self_ = std::prev(lingerers.end());
 }
 
-Lingerer::Lingerer(StreamShared& shared, OwnedFd fd, std::unique_ptr<base::ByteQueue> unsent)
+Lingerer::Lingerer(StreamShared& shared, OwnedFd fd, std::unique_ptr<UnsentQueue> unsent)
     : shared_(shared),
       fd_(std::move(fd)),
       unsent_(std::move(unsent)),

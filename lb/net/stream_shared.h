@@ -12,12 +12,12 @@
 #include <list>
 #include <memory>
 
-#include "lb/base/bytes.h"
 #include "lb/base/clock.h"
 #include "lb/io/timer.h"
 #include "lb/net/fd_event.h"
 #include "lb/net/owned_fd.h"
 #include "lb/net/tls_facts_pool.h"
+#include "lb/net/unsent_queue.h"
 #include "lb/tls/tls_engine.h"
 
 namespace postern::net {
@@ -32,12 +32,13 @@ struct StreamShared {
 
   // Takes over a socket whose stream was closed gently: sends the rest, says FIN, waits for the
   // peer's, closes.
-  void Linger(OwnedFd fd, std::unique_ptr<base::ByteQueue> unsent);
+  void Linger(OwnedFd fd, std::unique_ptr<UnsentQueue> unsent);
 
   EventLoop& loop;
   std::unique_ptr<char[]> receive;
   tls::TlsBuffers tls;
   TlsFactsPool facts;
+  size_t unsent_bytes = 0;  // queued in all streams of this loop, and in lingerers
   std::list<Lingerer> lingerers;
 };
 
@@ -50,7 +51,7 @@ class Lingerer {
   static constexpr base::Duration kAtMost = std::chrono::seconds(60);
   static constexpr size_t kMaxDiscardBytes = 1 << 20;
 
-  Lingerer(StreamShared& shared, OwnedFd fd, std::unique_ptr<base::ByteQueue> unsent);
+  Lingerer(StreamShared& shared, OwnedFd fd, std::unique_ptr<UnsentQueue> unsent);
 
  private:
   friend struct StreamShared;
@@ -65,7 +66,7 @@ class Lingerer {
   StreamShared& shared_;
   std::list<Lingerer>::iterator self_;
   OwnedFd fd_;
-  std::unique_ptr<base::ByteQueue> unsent_;
+  std::unique_ptr<UnsentQueue> unsent_;
   base::MonoTime latest_;
   size_t num_discarded_bytes_ = 0;
   bool has_peer_closed_ = false;

@@ -191,7 +191,7 @@ bool MailSession::Pump(Stream& from, Stream& to, Side side) {
   accounting_.Bytes(other, Direction::kOut, bytes.size());
   to.Write(bytes);
   from.Consume(bytes.size());
-  if (to.Unsent() > listener_->conf.limits.buffer) {
+  if (to.Unsent() > 0 && to.Unsent() > env_.host.HighWater(listener_->conf.limits.buffer)) {
     (side == Side::kFront ? is_front_paused_ : is_back_paused_) = true;
     from.PauseReads();
   }

@@ -85,6 +85,8 @@ class SessionHost {
   // Whole-process budgets, in bytes; false: over the cap, do without.
   [[nodiscard]] virtual bool TakeReplayMemory(size_t num_bytes) = 0;
   virtual void ReturnReplayMemory(size_t num_bytes) = 0;
+  // The high-water mark of a leg (limits.buffer), or less while all legs together hold too much.
+  [[nodiscard]] virtual size_t HighWater(size_t wanted_bytes) const { return wanted_bytes; }
   // A live back leg has learned what the endpoint can do.
   virtual void LearnedCapabilities(const balance::Endpoint& endpoint,
                                    std::vector<std::string> capabilities) = 0;

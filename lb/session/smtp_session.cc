@@ -258,7 +258,7 @@ void SmtpSession::Drive() {
   if (is_over_) return;
   if (relay_.is_idle()) parts_.reset();
   // A side that has more to take than it should hold stops the other one from bringing more.
-  const size_t high = listener_->conf.limits.buffer;
+  const size_t high = HighWater();
   const bool is_full =
       front_->Unsent() > high || (back_.stream != nullptr && back_.stream->Unsent() > high);
   const bool must_wait = is_full || (!relay_.wants_front() && !front_->Input().empty());
@@ -271,10 +271,14 @@ void SmtpSession::Drive() {
   Rearm();
 }
 
+size_t SmtpSession::HighWater() const {
+  return env_.host.HighWater(listener_->conf.limits.buffer);
+}
+
 // True if there may be more to do.
 bool SmtpSession::ReadFront() {
   if (!relay_.wants_front()) return false;
-  if (front_->Unsent() > listener_->conf.limits.buffer) return false;
+  if (front_->Unsent() > HighWater()) return false;
   const base::ByteView input = front_->Input();
   if (input.empty() && !has_front_eof_ && !relay_.is_draining()) return false;
   reading_bytes_ = input.size();
@@ -285,8 +289,7 @@ bool SmtpSession::ReadFront() {
   if (is_over_) return false;
   front_->Consume(taken);
   if (wants_front_tls_) StartFrontTls();
-  if (back_.stream != nullptr && back_.stream->Unsent() > listener_->conf.limits.buffer)
-    return false;
+  if (back_.stream != nullptr && back_.stream->Unsent() > HighWater()) return false;
   return taken > 0;
 }
 

@@ -79,6 +79,7 @@ class SmtpSession final : public Session,
   void Do(proto::DropLeg& action);
   void Do(proto::StartTlsOn& action);
   void Do(proto::EndSession& action);
+  [[nodiscard]] size_t HighWater() const;
   void FlushFront();
   void FlushBack();
   void WriteBack(base::ByteView bytes);

@@ -143,6 +143,24 @@ TEST_F(PairTest, HalfCloseLeavesTheOtherDirectionOpen) {
   EXPECT_EQ(server_seen_.Count(Event::kEnd), 1u);
 }
 
+TEST_F(PairTest, WhatIsUnsentIsCountedUntilItIsGone) {
+  server_->PauseReads();
+  client_->Write(std::string(8 << 20, 'x'));
+  EXPECT_GT(client_->Unsent(), 0u);
+  EXPECT_EQ(loop_.unsent_bytes(), client_->Unsent());
+  server_->Write(std::string(8 << 20, 'y'));
+  EXPECT_EQ(loop_.unsent_bytes(), client_->Unsent() + server_->Unsent());
+  server_->ResumeReads();
+  Until([&] { return client_->Unsent() == 0 && server_->Unsent() == 0; });
+  EXPECT_EQ(loop_.unsent_bytes(), 0u);
+
+  server_->PauseReads();
+  client_->Write(std::string(8 << 20, 'x'));
+  EXPECT_GT(loop_.unsent_bytes(), 0u);
+  client_->Close();
+  EXPECT_EQ(loop_.unsent_bytes(), 0u);
+}
+
 TEST_F(PairTest, ShutdownWaitsForWhatIsUnsent) {
   const std::string text = Pattern(8 << 20, 2);
   server_->PauseReads();

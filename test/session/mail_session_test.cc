@@ -660,6 +660,23 @@ TEST_F(ImapSessionTest, ASlowClientPausesTheBackend) {
   EXPECT_EQ(got, literal);
 }
 
+TEST_F(ImapSessionTest, ASlowClientGetsAllItsBytesWhileAllBuffersAreTaken) {
+  world_.is_short_of_buffers = true;
+  world_.net.options.window_bytes = 4000;
+  BeginLoggedIn();
+  world_.client().PauseReads();
+  // Less than limits.buffer, and yet most of it waits.
+  const std::string literal =
+      "* 1 FETCH (BODY[] {200000}\r\n" + std::string(200'000, 'm') + ")\r\n";
+  world_.b1->Say(literal);
+  world_.Wait(seconds(5));
+  EXPECT_GT(world_.b1->stream()->Unsent(), 60'000U);
+  world_.client().ResumeReads();
+  std::string got;
+  for (int i = 0; i < 100 && got.size() < literal.size(); ++i) got += world_.Read();
+  EXPECT_EQ(got, literal);
+}
+
 TEST_F(ImapSessionTest, ASlowBackendPausesTheClient) {
   BeginLoggedIn();
   world_.b1->stream()->PauseReads();

@@ -336,6 +336,23 @@ TEST_F(SmtpSessionTest, StopsReadingWhileTheBackendTakesNothing) {
   EXPECT_EQ(world_.server(1).messages[0].text, text);
 }
 
+TEST_F(SmtpSessionTest, HoldsOneReadAndNoMoreWhileAllBuffersAreTaken) {
+  world_.net.options.window_bytes = 4000;
+  world_.is_short_of_buffers = true;
+  world_.server(1).reads_nothing = true;
+  world_.Hello();
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250 354");
+  const std::string text = std::string(100000, 'x') + "\r\n";  // less than limits.buffer
+  world_.Send(text + ".\r\n");
+  world_.Wait(seconds(60));
+  EXPECT_GT(world_.client().Unsent(), 60000U);
+  world_.server(1).ReadAgain();
+  world_.Wait(seconds(30));
+  EXPECT_EQ(world_.Codes(), "250");
+  EXPECT_EQ(world_.server(1).messages[0].text, text);
+}
+
 TEST_F(SmtpSessionTest, MovesAMessageFromAHungSocket) {
   world_.listener().limits.buffer = 10000;
   world_.net.options.window_bytes = 4000;

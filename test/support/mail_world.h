@@ -95,8 +95,9 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   ~MailWorld();
 
   // --- before Begin: what is to be different ---
-  bool checks_metrics = true;  // when it goes; they are slow to ask for
-  conf::Config config;         // listener "l", backends "b1", "b2", pool "p", route "r"
+  bool is_short_of_buffers = false;  // all sessions together hold too much
+  bool checks_metrics = true;        // when it goes; they are slow to ask for
+  conf::Config config;               // listener "l", backends "b1", "b2", pool "p", route "r"
   [[nodiscard]] conf::Listener& listener() { return config.listeners[0]; }
   [[nodiscard]] conf::Endpoint& endpoint(int backend) {
     return config.backends[static_cast<size_t>(backend)].endpoints[0];
@@ -152,6 +153,9 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   bool AuthBlocked(const base::IpAddress& client, const std::string& user) override;
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
   void AuthSucceeded(const base::IpAddress& client, const std::string& user) override;
+  size_t HighWater(size_t wanted_bytes) const override {
+    return is_short_of_buffers ? 0 : wanted_bytes;
+  }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
   void LearnedCapabilities(const balance::Endpoint& endpoint,

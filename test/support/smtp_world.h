@@ -115,6 +115,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   std::vector<std::string> auth_failed, auth_succeeded;
   std::vector<std::pair<std::string, std::vector<std::string>>> learned;
   bool is_auth_blocked = false;
+  bool is_short_of_buffers = false;  // all sessions together hold too much
   uint64_t replay_memory = 0;
   int num_retired = 0;
   std::vector<std::function<void(const io::PeerName&)>> name_lookups;
@@ -131,6 +132,9 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   bool AuthBlocked(const base::IpAddress& client, const std::string& user) override;
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
   void AuthSucceeded(const base::IpAddress& client, const std::string& user) override;
+  size_t HighWater(size_t wanted_bytes) const override {
+    return is_short_of_buffers ? 0 : wanted_bytes;
+  }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
   void LearnedCapabilities(const balance::Endpoint& endpoint,
