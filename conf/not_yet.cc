@@ -15,7 +15,6 @@ using K = ObjectKind;
 // A whole object of the contract that has no effect is named once, by the key that holds it.
 constexpr NotYet kNotYet[] = {
     {K::kTop, "directories", "", ""},
-    {K::kTop, "probes", "", ""},
     {K::kNode, "name", "", ""},
 
     {K::kListener, "protocol", "lmtp sieve tcp", "the listener is not opened"},

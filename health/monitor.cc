@@ -55,6 +55,7 @@ Monitor::Impl::Impl(io::Loop& its_loop, io::Dialer& its_dialer, io::Resolver& re
             }),
       queues(its_loop, its_dialer, resolver, its_rng, its_registry, recorder,
              [this](uint32_t backend_index) { OnQueueChange(backend_index); }),
+      deliveries(its_loop, its_dialer, its_rng, recorder, hooks.on_event),
       publish_timer(its_loop.timers(), io::Timer::Invoke<&Impl::Publish, Impl>, this) {}
 
 // --- what is watched --------------------------------------------------------------------------
@@ -97,6 +98,8 @@ void Monitor::Impl::Watch(MonitorInputs inputs) {
   }
   names.Watch(hosts);
   queues.Watch(watched->config, watched->queue_tls);
+  deliveries.Watch(std::make_shared<const DeliveryInputs>(DeliveryInputs{
+      watched->config, watched->endpoints, watched->back_tls, watched->delivery_doors}));
   Publish();
 }
 
@@ -301,6 +304,10 @@ Monitor::~Monitor() = default;
 
 void Monitor::Watch(MonitorInputs inputs) {
   impl_->Watch(std::move(inputs));
+}
+
+void Monitor::StopDeliveries() {
+  impl_->deliveries.Stop();
 }
 
 void Monitor::LookNow(EndpointState& endpoint) {

@@ -19,6 +19,8 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "health/delivery_plan.h"
+#include "health/event.h"
 #include "health/report.h"
 #include "lb/balance/endpoint.h"
 #include "lb/base/rng.h"
@@ -35,6 +37,8 @@ struct MonitorHooks {
   std::function<void()> on_news;
   // An endpoint has just gone down: whoever waits there goes elsewhere.
   std::function<void(balance::EndpointState& endpoint)> on_down;
+  // Something that operators should hear of; it is in the log already.
+  std::function<void(const Event& event)> on_event = nullptr;
 };
 
 // Of one configuration; each vector may be shorter than its index: nothing is there.
@@ -44,6 +48,7 @@ struct MonitorInputs {
   std::vector<std::shared_ptr<const io::TlsSettings>> back_tls;   // by EndpointId
   std::vector<std::shared_ptr<const io::TlsSettings>> queue_tls;  // by backend index
   std::vector<std::vector<metrics::CheckSlots>> slots;            // [backend][endpoint]
+  std::vector<DeliveryDoor> delivery_doors = {};                  // as Config::probes
 };
 
 class Monitor {
@@ -55,6 +60,9 @@ class Monitor {
 
   // From now on these endpoints; what is known of them already stays.
   void Watch(MonitorInputs inputs);
+
+  // The process ends: no more delivery probes, whose listeners are closed.
+  void StopDeliveries();
 
   // A session has met something there (EndpointState::WantCheck): checks it as soon as may be.
   void LookNow(balance::EndpointState& endpoint);

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "health/delivery_probes.h"
 #include "health/forecast.h"
 #include "health/host_names.h"
 #include "health/judge.h"
@@ -128,6 +129,7 @@ struct Monitor::Impl {
   std::map<std::string, QueueTrend> queue_trends;  // by backend
   HostNames names;
   QueueMonitor queues;
+  DeliveryProbes deliveries;
   io::Timer publish_timer;
   base::MonoTime published{};
 

@@ -82,6 +82,13 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
      "Transactions moved to another endpoint, by what the one before did."},
     {Family::kSmtpBareNewlines, "postern_smtp_bare_newlines_total", Kind::kCounter, "listener",
      "Messages with a CR or LF that stands alone."},
+    {Family::kDeliveryProbeDuration, "postern_delivery_probe_duration_seconds", Kind::kHistogram,
+     "probe stage",
+     "Stages of an end-to-end probe: submit (from connecting to the acceptance of the message), "
+     "arrive (from there until it is found), roundtrip (both), cleanup (its deletion)."},
+    {Family::kDeliveryProbes, "postern_delivery_probes_total", Kind::kCounter, "probe result",
+     "End-to-end probes; failed: not accepted, not found in time, or found in the junk folder; "
+     "late: found after it was counted as failed."},
     {Family::kBytes, "postern_bytes_total", Kind::kCounter, "listener side direction",
      "Bytes read (in) and written (out), inside TLS where there is TLS."},
     {Family::kWorkerSessions, "postern_worker_sessions", Kind::kGauge, "worker",
@@ -109,6 +116,7 @@ constexpr bool IsInOrder() {
 static_assert(IsInOrder(), "a row stands for the enumerator of its place");
 
 constexpr double kFast[] = {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30};
+constexpr double kDeliveries[] = {.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900};
 constexpr double kSessions[] = {1, 10, 60, 300, 1800, 7200, 28800, 86400};
 
 }  // namespace
@@ -124,6 +132,7 @@ const FamilyRow& Row(Family family) {
 std::span<const double> Buckets(Family histogram) {
   POSTERN_CHECK(Row(histogram).kind == Kind::kHistogram);
   if (histogram == Family::kSessionDuration) return kSessions;
+  if (histogram == Family::kDeliveryProbeDuration) return kDeliveries;
   return kFast;
 }
 

@@ -53,6 +53,8 @@ enum class Family : uint8_t {
   kSmtpRecipients,
   kSmtpReplays,
   kSmtpBareNewlines,
+  kDeliveryProbeDuration,
+  kDeliveryProbes,
   kBytes,
   kWorkerSessions,
   kEventLoopLag,
@@ -63,7 +65,7 @@ enum class Family : uint8_t {
   kProcessMaxFds,
   kProcessStartTime,
 };
-inline constexpr int kNumFamilies = 44;
+inline constexpr int kNumFamilies = 46;
 
 struct FamilyRow {
   Family family;

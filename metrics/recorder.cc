@@ -49,6 +49,16 @@ const std::vector<std::string>& MechanismWords() {
   return words;
 }
 
+const std::vector<std::string>& DeliveryStageWords() {
+  static const std::vector<std::string> words = {"submit", "arrive", "cleanup", "roundtrip"};
+  return words;
+}
+
+const std::vector<std::string>& DeliveryOutcomeWords() {
+  static const std::vector<std::string> words = {"ok", "failed", "late"};
+  return words;
+}
+
 const std::vector<std::string>& CommandWords() {
   static const std::vector<std::string> words = {
       "ehlo", "mail",   "rcpt",  "data",  "rset",   "noop",   "vrfy", "auth",
@@ -195,6 +205,19 @@ void Recorder::Retry(conf::Protocol protocol, base::FaultKind reason) {
 
 void Recorder::QueueReadError(const std::string& backend) {
   Add(Find(Family::kBackendQueueReadErrors, {backend}), 1);
+}
+
+void Recorder::DeliveryStageDone(const std::string& probe, DeliveryStage stage,
+                                 base::Duration duration) {
+  Observe(Family::kDeliveryProbeDuration,
+          Find(Family::kDeliveryProbeDuration,
+               {probe, DeliveryStageWords()[static_cast<size_t>(stage)]}),
+          duration);
+}
+
+void Recorder::DeliveryDone(const std::string& probe, DeliveryOutcome outcome) {
+  Add(Find(Family::kDeliveryProbes, {probe, DeliveryOutcomeWords()[static_cast<size_t>(outcome)]}),
+      1);
 }
 
 void Recorder::CommandDone(conf::Protocol protocol, Command command, base::Duration duration) {

@@ -43,6 +43,8 @@ enum class RejectReason : uint8_t {
 };
 enum class ReplyClass : uint8_t { k2xx, k4xx, k5xx, kLost };
 enum class RecipientResult : uint8_t { kAccepted, kRejected, kDeferredOtherHome };
+enum class DeliveryStage : uint8_t { kSubmit, kArrive, kCleanup, kRoundtrip };
+enum class DeliveryOutcome : uint8_t { kOk, kFailed, kLate };
 enum class Direction : uint8_t { kIn, kOut };  // of bytes, as Postern sees them: read, written
 // The closed set of command_duration_seconds; anything else is kOther.
 enum class Command : uint8_t {
@@ -136,6 +138,9 @@ class Recorder {
   void Retry(conf::Protocol protocol, base::FaultKind reason);
   // A read of the backend's queue source that gave nothing of use.
   void QueueReadError(const std::string& backend);
+  // Of a configured end-to-end probe.
+  void DeliveryStageDone(const std::string& probe, DeliveryStage stage, base::Duration duration);
+  void DeliveryDone(const std::string& probe, DeliveryOutcome outcome);
 
   void CommandDone(conf::Protocol protocol, Command command, base::Duration duration);
   void SmtpTransaction(const ListenerSlots& listener, ReplyClass reply);

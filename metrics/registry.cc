@@ -252,6 +252,11 @@ Registry::Slots Registry::Configure(const conf::Config& config,
           {impl_->Get(Family::kRouteDecisions, {route.name, rule.name, TargetOf(rule)}, true)});
     slots.rules.push_back(std::move(of_route));
   }
+  for (const conf::Probe& probe : config.probes) {
+    (void)impl_->GetRun(Family::kDeliveryProbes, {probe.name}, DeliveryOutcomeWords(), true);
+    for (const std::string& stage : DeliveryStageWords())
+      (void)impl_->Get(Family::kDeliveryProbeDuration, {probe.name, stage}, true, true);
+  }
   return slots;
 }
 

@@ -52,6 +52,8 @@ struct Registry::Impl {
 [[nodiscard]] const std::vector<std::string>& RejectWords();
 [[nodiscard]] const std::vector<std::string>& AuthWords();
 [[nodiscard]] const std::vector<std::string>& MechanismWords();
+[[nodiscard]] const std::vector<std::string>& DeliveryStageWords();
+[[nodiscard]] const std::vector<std::string>& DeliveryOutcomeWords();
 [[nodiscard]] const std::vector<std::string>& CommandWords();
 [[nodiscard]] const std::vector<std::string>& FaultWords();
 

@@ -3,6 +3,7 @@
 #include "lb/daemon/admin.h"
 
 #include <array>
+#include <utility>
 
 #include "conf/json.h"
 #include "lb/base/bytes.h"
@@ -72,6 +73,7 @@ enum class Page : uint8_t {
   kBackends,
   kBackendState,
   kBackendWeight,
+  kEvents,
 };
 struct PageRow {
   std::string_view path;
@@ -79,13 +81,14 @@ struct PageRow {
   Access access;
   Page page;
 };
-constexpr std::array<PageRow, 6> kPages = {{
+constexpr std::array<PageRow, 7> kPages = {{
     {"/metrics", "GET", Access::kEverybody, Page::kMetrics},
     {"/livez", "GET", Access::kEverybody, Page::kLive},
     {"/readyz", "GET", Access::kEverybody, Page::kReady},
     {"/api/v1/status", "GET", Access::kReader, Page::kStatus},
     {"/api/v1/reload", "POST", Access::kChanger, Page::kReload},
     {"/api/v1/backends", "GET", Access::kReader, Page::kBackends},
+    {"/api/v1/events", "GET", Access::kReader, Page::kEvents},
 }};
 constexpr PageRow kBackendState = {"", "POST", Access::kChanger, Page::kBackendState};
 constexpr PageRow kBackendWeight = {"", "PUT", Access::kChanger, Page::kBackendWeight};
@@ -178,6 +181,8 @@ AdminResponse Admin::Handle(const AdminRequest& request) {
       response.body = "{\"backends\":" + BackendsAsJson(*backend_.Health()) + "}\n";
       return response;
     }
+    case Page::kEvents:
+      return Events();
     case Page::kBackendState:
       return ChangeState(request);
     case Page::kBackendWeight:
@@ -220,6 +225,27 @@ AdminResponse Admin::Status() {
   out += R"(,"problems":)";
   AppendStrings(out, report.problems);
   out += "}\n";
+  return response;
+}
+
+AdminResponse Admin::Events() {
+  AdminResponse response;
+  std::string& out = response.body;
+  out = R"({"events":[)";
+  bool is_first = true;
+  for (const EventRecord& event : backend_.Events().events()) {
+    if (!std::exchange(is_first, false)) out += ',';
+    out += R"({"time":)";
+    AppendJsonString(out, base::log::FormatTime(event.time));
+    out += R"(,"kind":)";
+    AppendJsonString(out, event.kind);
+    out += R"(,"object":)";
+    AppendJsonString(out, event.object);
+    out += R"(,"text":)";
+    AppendJsonString(out, event.text);
+    out += '}';
+  }
+  out += "]}\n";
   return response;
 }
 

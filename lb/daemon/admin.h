@@ -22,6 +22,7 @@
 #include "lb/balance/endpoint.h"
 #include "lb/base/address.h"
 #include "lb/base/clock.h"
+#include "lb/daemon/event_list.h"
 
 namespace postern::daemon {
 
@@ -58,6 +59,7 @@ class AdminBackend {
   [[nodiscard]] virtual ReloadReport Reload(DryRun dry_run) = 0;
   // Never null.
   [[nodiscard]] virtual std::shared_ptr<const health::HealthReport> Health() const = 0;
+  [[nodiscard]] virtual const EventList& Events() const = 0;
   // Without a protocol: every endpoint of the backend. False: no such backend, or no such endpoint.
   [[nodiscard]] virtual bool SetAdmin(const std::string& backend,
                                       std::optional<conf::Protocol> protocol,
@@ -97,6 +99,7 @@ class Admin {
   [[nodiscard]] bool HasToken(const AdminRequest& request) const;
   [[nodiscard]] AdminResponse Ready();
   [[nodiscard]] AdminResponse Status();
+  [[nodiscard]] AdminResponse Events();
   [[nodiscard]] AdminResponse Reload(const AdminRequest& request);
   [[nodiscard]] AdminResponse ChangeState(const AdminRequest& request);
   [[nodiscard]] AdminResponse ChangeWeight(const AdminRequest& request);

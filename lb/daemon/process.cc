@@ -239,10 +239,27 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   snapshot_ = std::move(snapshot);
   base::log::Configure(config.log.level, config.log.format);
   registry_.SetConfigGeneration(generation_, snapshot_->loaded);
-  health_loop_->Post([this, snapshot = snapshot_] {
+  health_loop_->Post([this, snapshot = snapshot_, doors = DeliveryDoors()] {
     monitor_->Watch({snapshot->config, snapshot->endpoints, snapshot->health_tls,
-                     snapshot->queue_tls, snapshot->check_slots});
+                     snapshot->queue_tls, snapshot->check_slots, doors});
   });
+}
+
+// Where the delivery probes of the configuration in force go in.
+std::vector<health::DeliveryDoor> Process::DeliveryDoors() const {
+  std::vector<health::DeliveryDoor> doors;
+  const conf::Config& config = *snapshot_->config;
+  for (const conf::Probe& probe : config.probes) {
+    health::DeliveryDoor& door = doors.emplace_back();
+    for (const conf::Listener& listener : config.listeners)
+      if (listener.name == probe.send_listener && !listener.addresses.empty())
+        if (const auto it = bindings_.find(BindingKey(listener, 0)); it != bindings_.end())
+          door.listener = it->second.address;
+    door.listener_tls = snapshot_->delivery_tls;
+    door.recipient_key = snapshot_->user_key->Key(probe.to);
+    door.user_key = snapshot_->user_key->Key(probe.find.user);
+  }
+  return doors;
 }
 
 ReloadReport Process::Reload(DryRun dry_run) {
@@ -359,6 +376,11 @@ void Process::StartThreads() {
   hooks.on_down = [this](balance::EndpointState& endpoint) {
     for (const auto& worker : workers_) worker->LeaveEndpoint(endpoint);
   };
+  hooks.on_event = [this](const health::Event& event) {
+    loop_.Post([this, event] {
+      events_.Add({loop_.WallNow(), event.kind, event.object, event.text});
+    });
+  };
   monitor_ = std::make_unique<health::Monitor>(*health_loop_, *health_dialer_, *health_resolver_,
                                                health_rng_, registry_, std::move(hooks));
   health_thread_ = std::thread([this] { health_loop_->Run(); });
@@ -421,6 +443,9 @@ void Process::BeginDrain() {
   NotifySystemd("STOPPING=1");
   drain_deadline_ = loop_.Now() + drain.deadline;
   for (const auto& worker : workers_) worker->BeginDrain(drain.spread);
+  health_loop_->Post([this] {
+    if (monitor_ != nullptr) monitor_->StopDeliveries();
+  });
   drain_timer_.ArmAt(loop_.Now() + kDrainTick);
 }
 

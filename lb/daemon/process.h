@@ -44,6 +44,7 @@ class Process final : public AdminBackend {
   [[nodiscard]] std::vector<std::string> NotReadyReasons() const override;
   [[nodiscard]] ReloadReport Reload(DryRun dry_run) override;
   [[nodiscard]] std::shared_ptr<const health::HealthReport> Health() const override;
+  [[nodiscard]] const EventList& Events() const override { return events_; }
   [[nodiscard]] bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
                               balance::AdminState state) override;
   [[nodiscard]] bool SetWeight(const std::string& backend, uint32_t weight) override;
@@ -62,6 +63,7 @@ class Process final : public AdminBackend {
 
   [[nodiscard]] base::Result<Bindings> Bind(const conf::Config& config) const;
   void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
+  [[nodiscard]] std::vector<health::DeliveryDoor> DeliveryDoors() const;
   [[nodiscard]] std::string OpenAdmin(const conf::Config& config);
   void WarnOfDroppedLines();
   void OnSignal(int signal);
@@ -92,6 +94,7 @@ class Process final : public AdminBackend {
 
   std::shared_ptr<Snapshot> snapshot_;
   Bindings bindings_;
+  EventList events_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<net::HttpServer> http_;
   std::vector<base::SocketAddress> admin_addresses_;  // as configured

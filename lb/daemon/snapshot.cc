@@ -145,6 +145,15 @@ base::Result<bool> BuildHealthTls(Snapshot& snapshot, const SnapshotInputs& inpu
     }
     snapshot.queue_tls.push_back(std::move(tls));
   }
+  if (std::any_of(config.probes.begin(), config.probes.end(),
+                  [](const conf::Probe& probe) { return !probe.send_listener.empty(); })) {
+    conf::Verify verify;
+    verify.off = true;
+    auto built = BuildClientTls(config, "probes", verify, config.hostname, inputs, trust_stores,
+                                tls::SessionReuse::kNo);
+    if (!built) return base::Error{built.error()};
+    snapshot.delivery_tls = std::move(built).value();
+  }
   return true;
 }
 

@@ -52,6 +52,8 @@ struct Snapshot {
   // as Config::backends.
   std::vector<std::shared_ptr<const io::TlsSettings>> health_tls;
   std::vector<std::shared_ptr<const io::TlsSettings>> queue_tls;
+  // For listeners of our own, where a delivery probe goes through one; verifies nothing.
+  std::shared_ptr<const io::TlsSettings> delivery_tls;
   std::vector<std::vector<metrics::CheckSlots>> check_slots;
   std::vector<std::string> problems;  // for people: warnings of the configuration and of the build
 };

@@ -29,6 +29,7 @@ class FakeBackend final : public AdminBackend {
     return report;
   }
   std::shared_ptr<const health::HealthReport> Health() const override { return health; }
+  const EventList& Events() const override { return events; }
   bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
                 balance::AdminState state) override {
     if (backend != "mail/1" || (protocol && *protocol != conf::Protocol::kImap)) return false;
@@ -43,6 +44,7 @@ class FakeBackend final : public AdminBackend {
   std::string token() const override { return its_token; }
 
   std::shared_ptr<health::HealthReport> health = std::make_shared<health::HealthReport>();
+  EventList events;
   std::string said;
 
   std::vector<std::string> reasons;
