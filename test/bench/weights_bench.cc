@@ -12,6 +12,7 @@
 
 #include "health/weigher.h"
 #include "lb/balance/picker.h"
+#include "lb/base/clock.h"
 #include "lb/base/rng.h"
 
 namespace {
@@ -23,9 +24,9 @@ constexpr size_t kBackends = 1000;
 double MedianMicroseconds(const std::function<void()>& run, int times) {
   std::vector<double> rounds;
   for (int round = 0; round < 15; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = base::SystemClock().Now();
     for (int i = 0; i < times; ++i) run();
-    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
+    const std::chrono::duration<double, std::micro> took = base::SystemClock().Now() - start;
     rounds.push_back(took.count() / times);
   }
   std::sort(rounds.begin(), rounds.end());
