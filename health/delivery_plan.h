@@ -3,7 +3,7 @@
 // Servers of a pool are chosen by the picker of live sessions, with the same keys: a probe takes the
 // way that mail and its reader would take, and leaves alone who is down or drained.
 // Thread:   the health loop's.
-// Tests:    test/health/delivery_plan_test.cc
+// Tests:    test/health/delivery_probes_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -177,8 +177,7 @@ void DeliveryRound::OnCleared() {
                     ": older messages cannot be deleted: the server has no UIDPLUS, and other mail "
                     "is marked as deleted there");
   stage_ = Stage::kCleaning;
-  if (mailbox_->found().size() == MailboxDialogue::kMaxFound && ++num_cleanings_ < kMaxCleanings)
-    return Look(looked_at_);
+  if (mailbox_->has_more() && ++num_cleanings_ < kMaxCleanings) return Look(looked_at_);
   CleanNext();
 }
 

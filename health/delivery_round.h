@@ -12,7 +12,7 @@
 // Limits:   kPatience for each order to the mailbox; Probe::timeout from the begin of `submit` until
 //           it is found; kMaxCleanings * MailboxDialogue::kMaxFound messages cleaned away.
 // Owner:    delivery_probes, one at a time for each probe.   Thread: the health loop's.
-// Tests:    test/health/delivery_round_test.cc
+// Tests:    test/health/delivery_probes_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

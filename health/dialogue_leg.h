@@ -4,7 +4,7 @@
 // Limits:   connecting: LegPlan::connect, over all addresses; everything: the owner's deadline; the
 //           wait for the answer to a goodbye: the owner's too.
 // Owner:    a delivery_round.   Thread: the health loop's.
-// Tests:    test/health/delivery_round_test.cc
+// Tests:    test/health/delivery_probes_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

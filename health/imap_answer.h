@@ -23,7 +23,8 @@ namespace postern::health {
 
 class ImapAnswerReader {
  public:
-  static constexpr size_t kMaxBytes = 256 << 10;
+  // Less than a stream holds for whoever does not consume.
+  static constexpr size_t kMaxBytes = 192 << 10;
 
   enum class Status : uint8_t { kNeedBytes, kAnswer, kBad };
   struct Result {

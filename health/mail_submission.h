@@ -8,7 +8,7 @@
 // Rules:    RFC 5321 3.3, 4.5.2 (dots); RFC 3461 (NOTIFY=NEVER).
 // Limits:   SmtpReplyReader::Limits.
 // Owner:    one delivery_round.   Thread: none; pure.
-// Tests:    test/health/mail_submission_test.cc
+// Tests:    test/health/delivery_probes_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

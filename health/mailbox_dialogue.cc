@@ -117,6 +117,7 @@ Dialogue::Step MailboxDialogue::BecomeReady(std::string& out) {
 void MailboxDialogue::Look(const std::string& mailbox, std::string& out) {
   uids_.clear();
   found_.clear();
+  has_more_ = false;
   refusal_.clear();
   wanted_ = mailbox;
   if (selected_ == wanted_) return Command(State::kNoop, {"NOOP"}, out);
@@ -263,7 +264,8 @@ void MailboxDialogue::Fetch(std::string& out) {
   std::sort(uids_.begin(), uids_.end());
   uids_.erase(std::unique(uids_.begin(), uids_.end()), uids_.end());
   // The rest is for a later look, once these are gone.
-  if (uids_.size() > kMaxFound) uids_.erase(uids_.begin(), uids_.end() - kMaxFound);
+  has_more_ = uids_.size() > kMaxFound;
+  if (has_more_) uids_.erase(uids_.begin(), uids_.end() - kMaxFound);
   Command(
       State::kFetch,
       {"UID FETCH ", PrintUidSet(uids_), " (UID BODY.PEEK[HEADER.FIELDS (", kDeliveryHeader, ")])"},

@@ -12,7 +12,7 @@
 // Rules:    RFC 9051; RFC 4315 (UIDPLUS); RFC 6154, RFC 5258 (LIST (SPECIAL-USE)).
 // Limits:   kMaxFound messages a look (the latest), kMaxCommandBytes of answers a command.
 // Owner:    one delivery_round.   Thread: none; pure.
-// Tests:    test/health/mailbox_dialogue_test.cc, test/fuzz/imap_answer_fuzz.cc
+// Tests:    test/health/delivery_probes_test.cc, test/fuzz/imap_answer_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -67,6 +67,8 @@ class MailboxDialogue final : public Dialogue {
   // Of the last Look. Not empty: the mailbox could not be selected, or not for writing.
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
   [[nodiscard]] const std::vector<Found>& found() const { return found_; }
+  // There were more than kMaxFound to choose from.
+  [[nodiscard]] bool has_more() const { return has_more_; }
   // Of the last Remove: marked as deleted, but not gone, as others' mail would have gone with them.
   [[nodiscard]] size_t num_left() const { return num_left_; }
 
@@ -114,6 +116,7 @@ class MailboxDialogue final : public Dialogue {
   std::vector<uint32_t> uids_;  // that were searched, or are to be removed
   std::vector<uint32_t> deleted_;
   std::vector<Found> found_;
+  bool has_more_ = false;
   size_t num_left_ = 0;
 };
 

@@ -2,7 +2,7 @@
 //
 // Limits:   kMaxEvents; the oldest go first.
 // Owner:    the process.   Thread: control.
-// Tests:    test/daemon/event_list_test.cc
+// Tests:    test/daemon/admin_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

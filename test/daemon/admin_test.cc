@@ -220,5 +220,19 @@ TEST_F(AdminTest, WhatAnOperatorCannotSayIsNamed) {
   EXPECT_EQ(backend_.said, "");
 }
 
+TEST_F(AdminTest, EventsAreTheLatestFromTheOldestOn) {
+  EXPECT_EQ(Ask("GET", "/api/v1/events", "127.0.0.1").body, "{\"events\":[]}\n");
+  backend_.events.Add({base::WallTime(std::chrono::seconds(0)), "k", "o", "a \"text\""});
+  EXPECT_EQ(Ask("GET", "/api/v1/events", "127.0.0.1").body,
+            R"({"events":[{"time":"1970-01-01T00:00:00.000Z","kind":"k","object":"o",)"
+            R"("text":"a \"text\""}]})"
+            "\n");
+  EXPECT_EQ(Ask("GET", "/api/v1/events", "192.0.2.1").status, 401);
+  for (size_t i = 0; i < 2 * EventList::kMaxEvents; ++i)
+    backend_.events.Add({{}, "k", std::to_string(i), ""});
+  EXPECT_EQ(backend_.events.events().size(), EventList::kMaxEvents);
+  EXPECT_EQ(backend_.events.events().back().object, std::to_string(2 * EventList::kMaxEvents - 1));
+}
+
 }  // namespace
 }  // namespace postern::daemon
