@@ -21,8 +21,8 @@ namespace postern::health {
 
 inline constexpr std::string_view kDeliveryHeader = "X-Postern-Probe";
 
-// Letters, digits, ".", "_", "-" and one "/": fit for a header and for IMAP without quoting; at most
-// 100 bytes, and different for different names.
+// Letters, digits, ".", "_", "-" and one "/": fit for a header and for IMAP without quoting; 100
+// bytes at most, and different for different names.
 [[nodiscard]] std::string DeliveryOwner(std::string_view node, std::string_view probe);
 
 // 32 hex digits.

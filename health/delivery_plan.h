@@ -1,7 +1,7 @@
 // delivery_plan: where a delivery probe's message goes in, and where it is looked for.
 //
-// Servers of a pool are chosen by the picker of live sessions, with the same keys: a probe takes the
-// way that mail and its reader would take, and leaves alone who is down or drained.
+// Servers of a pool are chosen by the picker of live sessions, with the same keys: a probe takes
+// the way that mail and its reader would take, and leaves alone who is down or drained.
 // Thread:   the health loop's.
 // Tests:    test/health/delivery_probes_test.cc
 // SPDX-License-Identifier: Apache-2.0

@@ -4,8 +4,8 @@
 // Each probe has one round at a time, every interval +-10 % from begin to begin, the first one soon
 // after the start. A reload leaves a round that is under way alone; the next one goes by the new
 // configuration.
-// Results:  ok; failed: not accepted, not found in time, found in the \Junk folder, or a mailbox that
-//           cannot be looked at; late: found after it had failed, counted besides.
+// Results:  ok; failed: not accepted, not found in time, found in the \Junk folder, or a mailbox
+//           that cannot be looked at; late: found after it had failed, counted besides.
 // Logs and events: delivery_probe_failed, delivery_probe_junk, delivery_probe_late, and
 //           delivery_probe_ok where the round before had failed; of failures that say the same, one
 //           in kSilence.

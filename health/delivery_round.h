@@ -9,8 +9,8 @@
 //            anew
 //   remove   deletes it, timed
 // A server that fails before it was asked for anything is left for another one of its pool.
-// Limits:   kPatience for each order to the mailbox; Probe::timeout from the begin of `submit` until
-//           it is found; kMaxCleanings * MailboxDialogue::kMaxFound messages cleaned away.
+// Limits:   kPatience for each order to the mailbox; Probe::timeout from the begin of `submit`
+//           until it is found; kMaxCleanings * MailboxDialogue::kMaxFound messages cleaned away.
 // Owner:    delivery_probes, one at a time for each probe.   Thread: the health loop's.
 // Tests:    test/health/delivery_probes_test.cc
 // SPDX-License-Identifier: Apache-2.0

@@ -1,5 +1,5 @@
-// dialogue_leg: drives one dialogue over one connection: dials the addresses in turn, does TLS, keeps
-// the deadline.
+// dialogue_leg: drives one dialogue over one connection: dials the addresses in turn, does TLS,
+// keeps the deadline.
 //
 // Limits:   connecting: LegPlan::connect, over all addresses; everything: the owner's deadline; the
 //           wait for the answer to a goodbye: the owner's too.

@@ -3,7 +3,7 @@
 // ImapAnswerReader cuts a stream into answers: lines with the literals that they announce. The
 // functions below read one answer each; what is not exactly that answer gives nothing.
 // Rules:    RFC 9051 7 and 9, RFC 3501 7.2.5 (SEARCH), RFC 6154 (special-use attributes). UIDs are
-//           1 to 4294967295. A FETCH answer's items come in any order; unknown ones are passed over.
+//           1 to 4294967295. A FETCH answer's items come in any order; others are passed over.
 // Does not: know commands, tags or states (mailbox_dialogue does).
 // Limits:   ImapAnswerReader::kMaxBytes an answer, kMaxDepth parentheses, kMaxUids a SEARCH.
 // Owner:    one mailbox_dialogue.   Thread: none; pure.

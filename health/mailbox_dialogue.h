@@ -1,9 +1,9 @@
 // mailbox_dialogue: one IMAP session of a delivery probe: log in, look for its messages, delete
 // them.
 //
-// The ladder up to the login is imap_back's, the one of live sessions. Then CAPABILITY, if the login
-// did not say it, and LIST for the \Junk folder, where special-use is announced. After each order
-// (Look, Remove) comes kTurn, or kOver where something went wrong. One command at a time.
+// The ladder up to the login is imap_back's, the one of live sessions. Then CAPABILITY, if the
+// login did not say it, and LIST for the \Junk folder, where special-use is announced. After each
+// order (Look, Remove) comes kTurn, or kOver where something went wrong. One command at a time.
 //   Look    [SELECT | NOOP] UID SEARCH HEADER, UID FETCH of that header field: found() has those
 //           whose field is this owner's to the letter
 //   Remove  UID STORE \Deleted, then UID EXPUNGE; without UIDPLUS UID SEARCH DELETED and EXPUNGE

@@ -1,5 +1,5 @@
-// delivery_world: a mail server in memory, SMTP in and IMAP out, and delivery probes that use it, in
-// virtual time.
+// delivery_world: a mail server in memory, SMTP in and IMAP out, and delivery probes that use it,
+// in virtual time.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
