@@ -16,7 +16,7 @@
 namespace bench {
 namespace {
 
-constexpr double kPatienceMs = 10000;
+constexpr double kPatienceMs = 20000;
 
 struct Step {
   const char* name;

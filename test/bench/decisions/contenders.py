@@ -85,9 +85,9 @@ listen {balance}-{protocol}
                 text += "    default-server agent-check agent-port 2199 agent-inter 1s\n"
             else:
                 text += """    option tcp-check
-    tcp-check expect string *\\ OK
+    tcp-check expect min-recv 0 string *\\ OK
     tcp-check send a\\ LOGIN\\ probe@example.test\\ secret\\r\\n
-    tcp-check expect string a\\ OK
+    tcp-check expect min-recv 0 string a\\ OK
     tcp-check send b\\ LOGOUT\\r\\n
     tcp-check expect string b\\ OK
 """

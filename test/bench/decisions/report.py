@@ -1,6 +1,7 @@
 # report: from sessions to figures, the table, what the aims say, and the plot.
 # SPDX-License-Identifier: Apache-2.0
 import json
+import math
 import os
 import statistics
 
@@ -8,6 +9,7 @@ NAMES = ["postern", "leastconn", "roundrobin", "omniscient"]
 TITLES = {"postern": "Postern", "leastconn": "HAProxy leastconn", "roundrobin": "HAProxy roundrobin",
           "omniscient": "omniscient"}
 PHASES = ["healthy", "fault", "settled", "after"]   # settled: of the fault, without its first intervals
+PATIENCE_MS = 20000   # of the clients; a session that failed counts as one that lasted so long
 PAST = {"imap": ("noop", "logout"), "smtp": ("message", "quit")}   # past login or hand-over: no proxy can help
 
 
@@ -17,10 +19,9 @@ def percentile(values, part):
 
 
 def figures(sessions):
-    good = [s["ms"] for s in sessions if s["ok"]]
     bad = [s for s in sessions if not s["ok"]]
     return {"p50": percentile([s["ms"] for s in sessions], 0.5), "p99": percentile([s["ms"] for s in sessions], 0.99),
-            "sessions": len(good) + len(bad), "failed": len(bad), "failed_past": sum(s["past"] for s in bad),
+            "sessions": len(sessions), "failed": len(bad), "failed_past": sum(s["past"] for s in bad),
             "b1_share": {p: share([s for s in sessions if s["protocol"] == p]) for p in ("imap", "smtp")}}
 
 
@@ -41,7 +42,8 @@ def digest(lines, weights, lengths, settle):
             lag = float(words[1])
             continue
         contender, protocol, start, took, end, backend = words[:6]
-        sessions.append({"contender": contender, "protocol": protocol, "start": float(start) / 1000, "ms": float(took),
+        sessions.append({"contender": contender, "protocol": protocol, "start": float(start) / 1000,
+                         "ms": float(took) if end == "ok" else PATIENCE_MS,
                          "ok": end == "ok", "past": end in PAST[protocol], "backend": backend,
                          "why": end + ": " + (words[6].strip() if len(words) > 6 else "")})
     result = {"lag_ms": lag, "contenders": {}, "why": {}}
@@ -100,12 +102,19 @@ def table(rounds_of, titles):
         for name in NAMES:
             def ms(phase, *keys):
                 return " / ".join(f"{median(rounds, name, phase, k):.0f}" for k in keys)
-            failed = ", ".join(f"{median(rounds, name, phase, 'failed'):.0f}" for phase in ("healthy", "fault", "after"))
-            past = sum(median(rounds, name, phase, "failed_past") for phase in ("healthy", "fault", "after"))
+            parts = ("healthy", "fault", "after")
+            failed = ", ".join(f"{median(rounds, name, phase, 'failed'):.0f}" for phase in parts)
+            past = sum(median(rounds, name, phase, "failed_past") for phase in parts)
             rows.append(f"| ({key}) {titles[key]} | {TITLES[name]} | {ms('healthy', 'p50', 'p99')} | "
                         f"{ms('fault', 'p50', 'p99')} | {ms('settled', 'p99')} | {ms('after', 'p50', 'p99')} | "
                         f"{failed}{f' ({past:.0f} past login or hand-over)' if past else ''} |")
     return "\n".join(rows)
+
+
+def avoidable_of(rounds, name):
+    """Sessions that failed, but for those past login or hand-over; median of the rounds."""
+    return statistics.median(sum(r["contenders"][name][p]["failed"] - r["contenders"][name][p]["failed_past"]
+                                 for p in ("healthy", "fault", "after")) for r in rounds)
 
 
 def aims(rounds_of):
@@ -118,9 +127,7 @@ def aims(rounds_of):
     for key, rounds in rounds_of.items():
         healthy, settled = (median(rounds, "postern", phase, "p99") for phase in ("healthy", "settled"))
         floor = median(rounds, "omniscient", "settled", "p99") / median(rounds, "omniscient", "healthy", "p99")
-        avoidable = statistics.median(
-            sum(r["contenders"]["postern"][p]["failed"] - r["contenders"]["postern"][p]["failed_past"]
-                for p in ("healthy", "fault", "after")) for r in rounds)
+        avoidable = avoidable_of(rounds, "postern")
         if key in "agj":
             add(key, settled <= 1.3 * healthy, f"p99 from the third interval on is {settled / healthy:.2f} of the "
                 f"healthy one (aim 1.3; omniscient {floor:.2f})")
@@ -137,10 +144,10 @@ def aims(rounds_of):
             add(key, abs(was - is_now) <= 0.04, f"its share of SMTP was {was:.1%}, is {is_now:.1%}")
         for rival in ("leastconn", "roundrobin"):
             theirs = median(rounds, rival, "settled", "p99")
-            ours_failed, theirs_failed = (median(rounds, who, "fault", "failed") for who in ("postern", rival))
-            is_met = settled <= 1.1 * theirs and ours_failed <= theirs_failed
+            theirs_failed = avoidable_of(rounds, rival)
+            is_met = settled <= 1.1 * theirs and avoidable <= theirs_failed
             add(key, is_met, f"against HAProxy {rival}: settled p99 {settled:.0f} to {theirs:.0f} ms, "
-                f"failed {ours_failed:.0f} to {theirs_failed:.0f}")
+                f"failed, not past login or hand-over {avoidable:.0f} to {theirs_failed:.0f}")
     return said
 
 
@@ -159,8 +166,7 @@ def plot(rounds_of, titles):
     for i, name in enumerate(NAMES):
         out.append(f'<rect x="{12 + 170 * i}" y="34" width="18" height="4" fill="{COLOURS[name]}"/>'
                    f'<text x="{36 + 170 * i}" y="40">{TITLES[name]}</text>')
-    import math
-    low, high = math.log10(200), math.log10(12000)
+    low, high = math.log10(200), math.log10(24000)
     for i, key in enumerate(keys):
         x0, y0 = (i % columns) * width + left, top + (i // columns) * height + 14
         w, h = width - left - 12, height - 46
@@ -171,7 +177,7 @@ def plot(rounds_of, titles):
         out.append(f'<text x="{x0}" y="{y0 - 5}" font-size="12">({key}) {titles[key]}</text>')
         out.append(f'<rect x="{x0 + w * 10 / seconds:.1f}" y="{y0}" width="{w * 15 / seconds:.1f}" height="{h}" '
                    'fill="#f3efe6"/>')
-        for ms in (200, 500, 1000, 2000, 5000, 10000):
+        for ms in (200, 500, 1000, 2000, 5000, 10000, 20000):
             out.append(f'<line x1="{x0}" x2="{x0 + w}" y1="{y_of(ms):.1f}" y2="{y_of(ms):.1f}" stroke="#ddd"/>'
                        f'<text x="{x0 - 5}" y="{y_of(ms) + 4:.1f}" text-anchor="end" fill="#555">{ms}</text>')
         for at in (0, 10, 25, 35):
