@@ -226,7 +226,11 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
       ListenSocket socket;
       socket.key = key;
       socket.listener = binding.listener;
-      if (binding.is_new) socket.fd = std::move(binding.sockets[i]);
+      if (binding.is_new) {
+        // Here and not on the worker's thread: whoever hears that postern is ready may connect.
+        socket.fd = std::move(binding.sockets[i]);
+        net::StartListening(socket.fd.get());
+      }
       sockets.push_back(std::move(socket));
     }
     workers_[i]->Apply(snapshot->workers[i], std::move(sockets));

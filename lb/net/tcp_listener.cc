@@ -15,6 +15,8 @@
 namespace postern::net {
 namespace {
 
+constexpr int kBacklog = 4096;
+
 base::Error CannotListen(const base::SocketAddress& address) {
   return base::Error{"cannot listen on " + address.ToString() + ": " +
                      std::generic_category().message(errno)};
@@ -75,6 +77,11 @@ base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address, s
   return sockets;
 }
 
+bool StartListening(int fd) {
+  SetOption(fd, IPPROTO_TCP, TCP_NODELAY);  // inherited by what is accepted
+  return ::listen(fd, kBacklog) == 0;
+}
+
 TcpListener::TcpListener(EventLoop& loop, OwnedFd fd, OnAccept on_accept)
     : loop_(loop),
       fd_(std::move(fd)),
@@ -82,10 +89,8 @@ TcpListener::TcpListener(EventLoop& loop, OwnedFd fd, OnAccept on_accept)
       on_accept_(std::move(on_accept)),
       address_(LocalAddressOf(fd_.get())),
       rest_timer_(loop.timers(), &io::Timer::Invoke<&TcpListener::OnRestOver, TcpListener>, this) {
-  // Inherited by what is accepted.
-  SetOption(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
   ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
-  is_listening_ = ::listen(fd_.get(), kBacklog) == 0;
+  is_listening_ = StartListening(fd_.get());
   event_.Init(
       loop_, fd_.get(),
       [](void* self, uint8_t) {

@@ -33,6 +33,9 @@ enum class PortUse : uint8_t { kAlone, kBeside };
 [[nodiscard]] base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address,
                                                          size_t num_sockets,
                                                          PortUse use = PortUse::kAlone);
+// From now on the kernel takes connections for this socket, before a TcpListener has it too. False:
+// it cannot (errno).
+bool StartListening(int fd);
 // Where a bound socket is; port 0 replaced by the real one.
 [[nodiscard]] base::SocketAddress LocalAddressOf(int fd);
 
@@ -66,7 +69,6 @@ class TcpListener {
 
  private:
   static constexpr int kAcceptsPerWakeup = 64;
-  static constexpr int kBacklog = 4096;
   static constexpr base::Duration kFirstRest = std::chrono::milliseconds(20);
   static constexpr base::Duration kLongestRest = std::chrono::seconds(1);
 

@@ -348,7 +348,7 @@ class ProxyTest(unittest.TestCase):
         with self.assertRaises(smtplib.SMTPDataError) as caught:
             client.sendmail("a@example.org", ["b@example.com"], "Subject: x\r\n\r\nhello\r\n")
         self.assertEqual(caught.exception.smtp_code, 451)
-        seen = [line for s in servers for line in s.seen if line.startswith("MAIL")]
+        seen = [line for s in servers for line in s.seen if line.upper() == "DATA"]
         self.assertEqual(len(seen), 1)
 
 

@@ -48,6 +48,19 @@ TEST_F(TcpListenerTest, TellsTheRealPortAndThePeer) {
   EXPECT_EQ(peers_[0], LocalAddressOf(client.get()));
 }
 
+TEST_F(TcpListenerTest, WhoConnectsBeforeTheWorkerListensIsServed) {
+  auto sockets = BindAll(Loopback(), 1);
+  ASSERT_TRUE(sockets.ok());
+  const base::SocketAddress address = LocalAddressOf(sockets.value()[0].get());
+  EXPECT_FALSE(Connect(address).valid());
+  ASSERT_TRUE(StartListening(sockets.value()[0].get()));
+  const OwnedFd client = Connect(address);
+  EXPECT_TRUE(client.valid());
+  const auto listener = Listen(std::move(sockets.value()[0]));
+  Until([&] { return accepted_.size() == 1; });
+  EXPECT_EQ(peers_[0], LocalAddressOf(client.get()));
+}
+
 TEST_F(TcpListenerTest, AcceptsManyInOneWakeup) {
   const auto listener = Listen();
   std::vector<OwnedFd> clients;
