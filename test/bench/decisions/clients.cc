@@ -68,6 +68,12 @@ class Clients {
       : loop_(loop), targets_(targets), workers_(workers), epoch_ms_(NowMs()) {}
   [[nodiscard]] double epoch_ms() const { return epoch_ms_; }
 
+  // Nothing more will arrive: the loop ends with the last session.
+  void StopWhenDone() {
+    if (open_.empty()) return loop_.Stop();
+    loop_.After(100, [this] { StopWhenDone(); });
+  }
+
   void Arrive(Protocol protocol, double start_ms, double demand_ms) {
     for (Target& target : targets_) {
       auto session = std::make_shared<Session>();
@@ -245,7 +251,7 @@ int Main(int argc, char** argv) {
   Clients clients(loop, targets, std::atoi(argv[6]));
   Arrivals imap(loop, clients, kImap, rate, seconds, seed, mean_ms, sigma);
   Arrivals smtp(loop, clients, kSmtp, rate, seconds, seed, mean_ms, sigma);
-  loop.After(seconds * 1000 + kPatienceMs + 200, [&loop] { loop.Stop(); });
+  loop.After(seconds * 1000 + 100, [&clients] { clients.StopWhenDone(); });
   loop.Run();
   std::printf("lag %.1f\n", loop.worst_lag_ms());
   return 0;
