@@ -161,7 +161,8 @@ if wants sim; then
 fi
 if wants tsan; then
   stage "tsan: the parts with threads"
-  build tsan net_test metrics_test daemon_test tls_test && run_ctest tsan -R '^(net|metrics|daemon|tls)$'
+  build tsan net_test metrics_test daemon_test tls_test postern &&
+    run_ctest tsan -R '^(net|metrics|daemon|tls|proxy|commands)$'
   over tsan
 fi
 if wants fuzz; then
