@@ -40,8 +40,8 @@ EventLoop::EventLoop(const base::Clock& clock)
   // One thread a base: no locks inside. The environment must not change how a daemon polls.
   event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
   event_config_set_flag(config, EVENT_BASE_FLAG_IGNORE_ENV);
-  // What an iteration changes twice, as a connect that becomes a read, costs one system call.
-  event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+  // No EPOLL_USE_CHANGELIST: what it says to the kernel later may concern a descriptor that another
+  // thread has opened meanwhile under the same number.
   base_ = event_base_new_with_config(config);
   event_config_free(config);
   POSTERN_CHECK(base_ != nullptr);
