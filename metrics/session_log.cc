@@ -153,7 +153,8 @@ bool SessionLog::is_off() const {
   return impl_->is_off.load(std::memory_order_relaxed);
 }
 
-SessionLogWriter::SessionLogWriter(SessionLog& log) : log_(log) {}
+SessionLogWriter::SessionLogWriter(SessionLog& log, std::function<void()> on_pending)
+    : log_(log), on_pending_(std::move(on_pending)) {}
 
 SessionLogWriter::~SessionLogWriter() {
   Flush();
@@ -161,6 +162,7 @@ SessionLogWriter::~SessionLogWriter() {
 
 void SessionLogWriter::OnSession(const SessionAccount& account) {
   if (log_.is_off()) return;
+  const bool was_empty = pending_.empty();
   LineWriter line(pending_, log_.impl_->format.load(std::memory_order_relaxed));
   line.Text("time", base::log::FormatTime(account.time));
   line.Text("event", "session");
@@ -181,11 +183,12 @@ void SessionLogWriter::OnSession(const SessionAccount& account) {
   line.Number("commands", account.commands);
   line.Cause(account.cause);
   line.End();
-  if (pending_.size() >= kFlushBytes) Flush();
+  LineDone(was_empty);
 }
 
 void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
   if (log_.is_off()) return;
+  const bool was_empty = pending_.empty();
   LineWriter line(pending_, log_.impl_->format.load(std::memory_order_relaxed));
   line.Text("time", base::log::FormatTime(account.time));
   line.Text("event", "transaction");
@@ -212,7 +215,15 @@ void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
   line.Number("commands", account.commands);
   line.Cause(account.cause);
   line.End();
-  if (pending_.size() >= kFlushBytes) Flush();
+  LineDone(was_empty);
+}
+
+void SessionLogWriter::LineDone(bool was_empty) {
+  if (pending_.size() >= kFlushBytes) {
+    Flush();
+  } else if (was_empty && on_pending_ != nullptr) {
+    on_pending_();
+  }
 }
 
 void SessionLogWriter::Flush() {

@@ -3,16 +3,17 @@
 //
 // Keys: time event session transaction listener protocol client user tls_version tls_cipher
 // tls_group backend why phases_ms bytes_in bytes_out commands result phase side; transactions add
-// from to size reply queue_id (what they mean: metrics/README.md). Lines are collected per thread and written whole with one write(2),
-// at the latest at the end of a loop iteration (Flush). Nothing blocks: a pipe that is full drops
-// lines, counted.
-// Thread:   SessionLogWriter is one per thread; the SessionLog (the file) is
-// shared, Reopen by the control thread.
+// from to size reply queue_id (what they mean: metrics/README.md). Lines are collected per thread
+// and written whole with one write(2), at the latest when the owner says so (Flush).
+// Nothing blocks: a pipe that is full drops lines, counted.
+// Thread:   SessionLogWriter is one per thread; the SessionLog (the file) is shared, Reopen by the
+//           control thread.
 // Tests:    test/metrics/session_log_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,14 +42,18 @@ class SessionLog {
 
 class SessionLogWriter final : public AccountSink {
  public:
-  explicit SessionLogWriter(SessionLog& log);
+  // on_pending: called with the first line that waits; a Flush is due soon.
+  explicit SessionLogWriter(SessionLog& log, std::function<void()> on_pending = nullptr);
   ~SessionLogWriter() override;
   void OnSession(const SessionAccount& account) override;
   void OnTransaction(const TransactionAccount& account) override;
   void Flush();
 
  private:
+  void LineDone(bool was_empty);
+
   SessionLog& log_;
+  std::function<void()> on_pending_;
   std::string pending_;
 };
 

@@ -41,7 +41,7 @@ Worker::Worker(int index, Shared& shared, metrics::Registry& registry, metrics::
     : index_(index),
       shared_(shared),
       recorder_(registry),
-      log_(log),
+      log_(log, [this] { FlushSoon(); }),
       dialer_(loop_),
       resolver_(loop_),
       rng_(base::SystemSeed()),
@@ -141,7 +141,8 @@ void Worker::OnAccept(const std::string& key, net::OwnedFd fd, const base::Socke
   SessionCountChanged(+1);
   if (session::Intake::IsNeeded(*listener)) {
     // The limit per address is for the client's own address, which a PROXY header has yet to tell.
-    auto* intake = new session::Intake(env_, *this, listener, client, std::move(stream));
+    auto* intake =
+        new session::Intake(env_.loop, env_.recorder, *this, listener, client, std::move(stream));
     Link(intakes_, *intake);
     intake->Start();
     return;
@@ -199,7 +200,6 @@ void Worker::Retire(session::Session& session) {
 }
 
 void Worker::PostSweep() {
-  if (!flush_timer_.armed()) flush_timer_.ArmAt(loop_.Now() + kFlushTick);
   if (is_sweep_posted_) return;
   is_sweep_posted_ = true;
   loop_.Post([this] {
@@ -209,6 +209,11 @@ void Worker::PostSweep() {
     closed_listeners_.clear();
     if (is_stopping_ && sessions_ == nullptr && intakes_ == nullptr) loop_.Stop();
   });
+}
+
+// A session may be long, but what it has done shows at once.
+void Worker::FlushSoon() {
+  flush_timer_.ArmAt(loop_.Now() + kFlushTick);
 }
 
 void Worker::FlushTick() {

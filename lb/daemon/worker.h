@@ -101,6 +101,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   void Begin(std::shared_ptr<const session::ListenerSettings> listener,
              const session::ClientFacts& client, std::unique_ptr<io::Stream> stream);
   void DrainTick();
+  void FlushSoon();
   void FlushTick();
   void StopNow();
   void RemoveIntake(session::Intake& intake);

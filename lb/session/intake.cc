@@ -9,15 +9,15 @@
 
 namespace postern::session {
 
-Intake::Intake(SessionEnv& env, IntakeHost& host,
+Intake::Intake(io::Loop& loop, metrics::Recorder& recorder, IntakeHost& host,
                std::shared_ptr<const ListenerSettings> its_listener, ClientFacts its_client,
                std::unique_ptr<io::Stream> its_stream)
     : listener(std::move(its_listener)),
       client(its_client),
       stream(std::move(its_stream)),
-      env_(env),
+      recorder_(recorder),
       host_(host),
-      deadline_(env.loop.timers(), io::Timer::Invoke<&Intake::OnDeadline, Intake>, this) {}
+      deadline_(loop.timers(), io::Timer::Invoke<&Intake::OnDeadline, Intake>, this) {}
 
 bool Intake::IsNeeded(const ListenerSettings& listener) {
   return !listener.conf.accept_proxy_from.empty() || listener.conf.tls == conf::TlsMode::kImplicit;
@@ -41,14 +41,14 @@ void Intake::OnStream(io::Stream& from, io::Stream::Event event) {
       return;
     case io::Stream::Event::kTlsUp: {
       const io::TlsFacts& facts = *from.tls_facts();
-      env_.recorder.Handshake(base::Side::kFront, facts.version, facts.group, facts.is_resumed,
-                              /*is_ok=*/true);
+      recorder_.Handshake(base::Side::kFront, facts.version, facts.group, facts.is_resumed,
+                          /*is_ok=*/true);
       Ready();
       return;
     }
     case io::Stream::Event::kEnd:
       if (state_ == State::kTls) {
-        env_.recorder.Handshake(base::Side::kFront, "", "", /*is_resumed=*/false, /*is_ok=*/false);
+        recorder_.Handshake(base::Side::kFront, "", "", /*is_resumed=*/false, /*is_ok=*/false);
         Fail(metrics::RejectReason::kTls, from.tls_error());
       } else {
         Fail(metrics::RejectReason::kProxyHeader, "closed before its PROXY header was complete");
@@ -103,7 +103,7 @@ void Intake::Fail(metrics::RejectReason reason, std::string_view why) {
   if (state_ == State::kDone) return;
   state_ = State::kDone;
   deadline_.Cancel();
-  env_.recorder.Rejected(listener->slots, reason);
+  recorder_.Rejected(listener->slots, reason);
   if (base::log::Enabled(base::log::Level::kInfo))
     base::log::Info("connection_rejected",
                     {{"listener", listener->conf.name},
@@ -118,7 +118,7 @@ void Intake::Fail(metrics::RejectReason reason, std::string_view why) {
 
 void Intake::OnDeadline() {
   if (state_ == State::kTls) {
-    env_.recorder.Handshake(base::Side::kFront, "", "", /*is_resumed=*/false, /*is_ok=*/false);
+    recorder_.Handshake(base::Side::kFront, "", "", /*is_resumed=*/false, /*is_ok=*/false);
     Fail(metrics::RejectReason::kTls, "handshake took too long");
   } else {
     Fail(metrics::RejectReason::kProxyHeader, "PROXY header took too long");

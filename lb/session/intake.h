@@ -3,9 +3,10 @@
 //
 // Does not: speak. A connection that has no proper PROXY header, or fails the handshake, is closed
 // unserved.
-// Limits:   the tls timeout covers both; the login deadline of the session counts from
-// accept too.
-// Owner:    the host's list.   Thread: the worker's. Tests: test/session/intake_test.cc
+// Limits:   the tls timeout covers both; the login deadline of the session counts from accept too.
+// Owner:    the host's list.
+// Thread:   the worker's.
+// Tests:    test/session/intake_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -32,8 +33,9 @@ class IntakeHost {
 
 class Intake final : public io::Stream::Observer {
  public:
-  Intake(SessionEnv& env, IntakeHost& host, std::shared_ptr<const ListenerSettings> listener,
-         ClientFacts client, std::unique_ptr<io::Stream> stream);
+  Intake(io::Loop& loop, metrics::Recorder& recorder, IntakeHost& host,
+         std::shared_ptr<const ListenerSettings> listener, ClientFacts client,
+         std::unique_ptr<io::Stream> stream);
   // True if a connection to this listener needs one at all.
   [[nodiscard]] static bool IsNeeded(const ListenerSettings& listener);
 
@@ -58,7 +60,7 @@ class Intake final : public io::Stream::Observer {
   void Fail(metrics::RejectReason reason, std::string_view why);
   void OnDeadline();
 
-  SessionEnv& env_;
+  metrics::Recorder& recorder_;
   IntakeHost& host_;
   io::Timer deadline_;
   State state_ = State::kProxyHeader;

@@ -147,6 +147,18 @@ TEST_F(SessionLogTest, AFullPipeLosesLinesAndNeverBlocks) {
   close(reader);
 }
 
+TEST_F(SessionLogTest, TheFirstLineThatWaitsAsksForAFlush) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
+  int num_asked = 0;
+  SessionLogWriter writer(log_, [&] { ++num_asked; });
+  writer.OnTransaction(TransactionAccount());
+  writer.OnSession(MakeAccount());
+  EXPECT_EQ(num_asked, 1);
+  writer.Flush();
+  writer.OnTransaction(TransactionAccount());
+  EXPECT_EQ(num_asked, 2);
+}
+
 TEST_F(SessionLogTest, OffWritesNothing) {
   ASSERT_EQ(log_.Open("off", base::log::Format::kJson), "");
   EXPECT_TRUE(log_.is_off());
