@@ -43,16 +43,16 @@ inline void ForSeeds(uint64_t count, const std::function<void(uint64_t seed)>& p
     num_shards = std::strtoull(rest + 1, nullptr, 10);
     ASSERT_LT(shard, num_shards);
   }
-  const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
   uint64_t num_run = 0;
   for (uint64_t seed = 1 + shard; seed <= FromEnvironment("POSTERN_SIM_SEEDS", count);
        seed += num_shards) {
     property(seed);
     ++num_run;
     if (testing::Test::HasFailure()) {
-      ADD_FAILURE() << "POSTERN_SIM_SEED=" << seed
-                    << " sim_test --gtest_filter=" << test.test_suite_name() << '.' << test.name()
-                    << "  runs this one again";
+      // Of the suite and not of the test: a suite may run its seeds before its first test.
+      const testing::TestSuite& suite = *testing::UnitTest::GetInstance()->current_test_suite();
+      ADD_FAILURE() << "POSTERN_SIM_SEED=" << seed << " with --gtest_filter=" << suite.name()
+                    << ".*  runs this one again";
       break;
     }
   }
