@@ -3,7 +3,7 @@
 // Unknown, missing, mistyped and out-of-range keys become errors here, keys without effect
 // warnings; the target keeps its default then. In debug builds every row of the object must have
 // been asked for when the reader dies, and each target's default must be the row's.
-// Tests:    test/conf/reader_test.cc
+// Tests:    test/conf/values_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -14,32 +14,6 @@ using balance::Endpoint;
 using balance::Home;
 using conf::Protocol;
 
-proto::LegTls LegTlsOf(conf::TlsMode mode) {
-  switch (mode) {
-    case conf::TlsMode::kStartTls:
-      return proto::LegTls::kStartTls;
-    case conf::TlsMode::kImplicit:
-    case conf::TlsMode::kPassthrough:
-      return proto::LegTls::kImplicit;
-    case conf::TlsMode::kNone:
-      break;
-  }
-  return proto::LegTls::kNone;
-}
-
-proto::BackTls BackTlsOf(conf::TlsMode mode) {
-  switch (mode) {
-    case conf::TlsMode::kStartTls:
-      return proto::BackTls::kStartTls;
-    case conf::TlsMode::kImplicit:
-    case conf::TlsMode::kPassthrough:
-      return proto::BackTls::kImplicit;
-    case conf::TlsMode::kNone:
-      break;
-  }
-  return proto::BackTls::kNone;
-}
-
 // A probe is nobody's client: XCLIENT and ID have nothing to say.
 std::optional<proto::ProxyVersion> ProxyOf(conf::ClientAddress mode) {
   switch (mode) {
@@ -131,7 +105,7 @@ SendWay PlanListener(const DeliveryInputs& inputs, size_t index) {
   way.leg.port = door.listener.port;
   way.leg.tls = door.listener_tls;
   way.leg.server_name = inputs.config->hostname;
-  way.submission.tls = LegTlsOf(listener->tls);
+  way.submission.tls = listener->tls;
   way.submission.proxy_expected_from = listener->accept_proxy_from;
   return way;
 }
@@ -156,11 +130,11 @@ SendWay PlanEndpoint(const DeliveryInputs& inputs, size_t index, balance::Picker
     return way;
   }
   way.leg = LegTo(inputs, *way.endpoint);
-  way.submission.tls = LegTlsOf(way.endpoint->conf->tls);
+  way.submission.tls = way.endpoint->conf->tls;
   if (const auto proxy = ProxyOf(way.endpoint->conf->client_address))
     way.submission.client_address = *proxy == proto::ProxyVersion::kV1
-                                        ? proto::LegAddress::kProxyV1
-                                        : proto::LegAddress::kProxyV2;
+                                        ? conf::ClientAddress::kProxyV1
+                                        : conf::ClientAddress::kProxyV2;
   return way;
 }
 
@@ -203,7 +177,7 @@ FindWay PlanFind(const DeliveryInputs& inputs, size_t index, balance::Picker& pi
     return way;
   }
   way.leg = LegTo(inputs, *way.endpoint);
-  way.mailbox.tls = BackTlsOf(way.endpoint->conf->tls);
+  way.mailbox.tls = way.endpoint->conf->tls;
   way.mailbox.proxy = ProxyOf(way.endpoint->conf->client_address);
   way.mailbox.login = LoginOf(probe.find);
   way.mailbox.owner =

@@ -7,6 +7,7 @@
 
 #include "lb/base/escape.h"
 #include "lb/base/secret.h"
+#include "lb/io/stream_end.h"
 
 namespace postern::health {
 namespace {
@@ -17,40 +18,6 @@ using io::Stream;
 using io::StreamEnd;
 
 constexpr size_t kMaxWhyBytes = 200;
-
-FaultKind KindOf(StreamEnd end) {
-  switch (end) {
-    case StreamEnd::kRefused:
-      return FaultKind::kRefused;
-    case StreamEnd::kTlsVerify:
-      return FaultKind::kTlsVerify;
-    case StreamEnd::kTlsFailed:
-      return FaultKind::kProtocol;
-    case StreamEnd::kNone:
-    case StreamEnd::kEof:
-    case StreamEnd::kReset:
-    case StreamEnd::kLocal:
-      break;
-  }
-  return FaultKind::kLost;
-}
-
-std::string WordsFor(const Stream& stream) {
-  if (!stream.tls_error().empty()) return stream.tls_error();
-  switch (stream.end()) {
-    case StreamEnd::kRefused:
-      return "connection refused";
-    case StreamEnd::kLocal:
-      return "no descriptor, port or memory of our own";
-    case StreamEnd::kNone:
-    case StreamEnd::kEof:
-    case StreamEnd::kReset:
-    case StreamEnd::kTlsFailed:
-    case StreamEnd::kTlsVerify:
-      break;
-  }
-  return "connection lost";
-}
 
 }  // namespace
 
@@ -125,7 +92,7 @@ void DialogueLeg::OnEnd() {
   if (!is_connected_ && stream_->end() == StreamEnd::kRefused &&
       num_dialled_ < plan_.addresses.size() && loop_.Now() < connect_until_)
     return Dial();
-  Fail(KindOf(stream_->end()), WordsFor(*stream_));
+  Fail(io::FaultOf(stream_->end()), io::EndInWords(*stream_));
 }
 
 void DialogueLeg::StartTls() {

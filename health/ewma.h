@@ -1,8 +1,8 @@
 // ewma: a mean that forgets by time, with a guard against outliers.
 //
 // A sample loses half its say every half_life, whatever the spacing. A single sample far from the
-// mean is left out if it is late; three in a row on the same side are the new truth and replace the mean at once,
-// so that a step is seen at its third sample and not after many half-lives.
+// mean is left out if it is late; three in a row on the same side are the new truth and replace the
+// mean at once, so that a step is seen at its third sample and not after many half-lives.
 // Owner:    weigher.   Thread: the health loop's; pure, time is passed in.
 // Limits:   values in [0, 3600] seconds; anything else is ignored.
 // Tests:    test/health/ewma_test.cc

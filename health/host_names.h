@@ -4,7 +4,7 @@
 // are better than none.
 // Owner:    monitor.   Thread: the health loop's.
 // Limits:   one lookup a name at a time, no sooner than kShortestTtl after the last.
-// Tests:    test/health/host_names_test.cc
+// Tests:    test/health/monitor_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -31,7 +31,7 @@ Dialogue::Step MailSubmission::OnConnected(const Ends& ends, std::string& out) {
   settings.tls = plan_.tls;
   settings.client_address = plan_.client_address;
   if (base::AnyContains(plan_.proxy_expected_from, ends.local.ip))
-    settings.client_address = proto::LegAddress::kProxyV2;
+    settings.client_address = conf::ClientAddress::kProxyV2;
   settings.own_name = plan_.hello;
   settings.is_probe = true;
   settings.client = ends.local;

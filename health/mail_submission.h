@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "conf/config.h"
 #include "health/dialogue.h"
 #include "lb/base/secret.h"
 #include "lb/proto/sasl.h"
@@ -25,8 +26,8 @@
 namespace postern::health {
 
 struct SubmissionPlan {
-  proto::LegTls tls = proto::LegTls::kNone;
-  proto::LegAddress client_address = proto::LegAddress::kNone;
+  conf::TlsMode tls = conf::TlsMode::kNone;
+  conf::ClientAddress client_address = conf::ClientAddress::kNone;
   // Who comes from one of these is expected to send a PROXY header (a listener of our own).
   std::vector<base::Network> proxy_expected_from;
   std::string hello;

@@ -32,12 +32,12 @@ Dialogue::Step MailboxDialogue::OnConnected(const Ends& ends, std::string& out) 
   plan.login = &plan_.login;
   plan.user = plan_.login.user;
   ladder_ = proto::MakeBack(proto::MailProtocol::kImap, plan);
-  if (plan_.tls == proto::BackTls::kImplicit) return {0, Want::kStartTls};
+  if (plan_.tls == conf::TlsMode::kImplicit) return {0, Want::kStartTls};
   return {};
 }
 
 Dialogue::Step MailboxDialogue::OnTls(std::string& out) {
-  if (plan_.tls != proto::BackTls::kStartTls) return {};
+  if (plan_.tls != conf::TlsMode::kStartTls) return {};
   ladder_->TlsUp();
   return Climb("", out);
 }

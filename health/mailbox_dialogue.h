@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "conf/config.h"
 #include "health/dialogue.h"
 #include "health/imap_answer.h"
 #include "lb/proto/imap_grammar.h"
@@ -34,7 +35,7 @@
 namespace postern::health {
 
 struct MailboxPlan {
-  proto::BackTls tls = proto::BackTls::kNone;
+  conf::TlsMode tls = conf::TlsMode::kNone;
   std::optional<proto::ProxyVersion> proxy;
   proto::LoginRequest login;
   std::string owner;  // DeliveryOwner

@@ -285,7 +285,8 @@ void Monitor::Impl::ApplyHealth(Subject& subject) {
       break;
   }
   if (subject.group != nullptr) {
-    // The ramp begins, and a degraded endpoint's weight falls, at once and not at the next interval.
+    // The ramp begins, and a degraded endpoint's weight falls, at once and not at the next
+    // interval.
     StoreServing(subject);
     subject.group->weigher.Tick(loop.Now());
     for (Subject* member : subject.group->members) StoreVerdict(*member);

@@ -1,14 +1,14 @@
 // monitor: the health thread's whole work, and health's only face to the daemon: where endpoints
 // are, whether they serve, how well, and what that is worth.
 //
-// Owns name resolving, a prober and a judge for each endpoint, the weighers, and the readers of mail
-// queues. Writes its verdicts into balance::EndpointState (health, weight_ratio, is_above_hard,
-// average_us, facts), and publishes a HealthReport every interval and after every change. What it
-// knows of an endpoint is kept by backend name and protocol over reloads; so is what an operator
-// has said.
+// Owns name resolving, a prober and a judge for each endpoint, the weighers, and the readers of
+// mail queues. Writes its verdicts into balance::EndpointState (health, weight_ratio,
+// is_above_hard, average_us, facts), and publishes a HealthReport every interval and after every
+// change. What it knows of an endpoint is kept by backend name and protocol over reloads; so is
+// what an operator has said.
 // An endpoint in several pools is checked and weighed as in the one with the most members.
 // Owner:    the process.   Thread: the health loop's, but for the methods that say otherwise.
-// Tests:    test/health/monitor_test.cc, test/integration/health_test.cc
+// Tests:    test/health/monitor_test.cc, test/e2e/test_health.py
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

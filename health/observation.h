@@ -27,7 +27,8 @@ struct Observation {
   base::Phase phase = base::Phase::kConnect;
   base::FaultKind kind = base::FaultKind::kProtocol;
   std::string why;  // printable
-  // It failed for want of a descriptor, port or memory of our own: nothing is known of the endpoint.
+  // It failed for want of a descriptor, port or memory of our own: nothing is known of the
+  // endpoint.
   bool is_own_shortage = false;
 
   std::vector<PhaseTime> phases;  // those that were completed, each once

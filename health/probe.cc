@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "lb/base/escape.h"
+#include "lb/io/stream_end.h"
 #include "lb/proto/proxy_header.h"
 #include "lb/proto/smtp_extensions.h"
 
@@ -41,82 +42,6 @@ std::optional<proto::MailProtocol> MachineOf(conf::Protocol protocol) {
       break;
   }
   return std::nullopt;
-}
-
-proto::LegTls LegTlsOf(conf::TlsMode mode) {
-  switch (mode) {
-    case conf::TlsMode::kStartTls:
-      return proto::LegTls::kStartTls;
-    case conf::TlsMode::kImplicit:
-      return proto::LegTls::kImplicit;
-    case conf::TlsMode::kNone:
-    case conf::TlsMode::kPassthrough:
-      break;
-  }
-  return proto::LegTls::kNone;
-}
-
-proto::BackTls BackTlsOf(conf::TlsMode mode) {
-  switch (mode) {
-    case conf::TlsMode::kStartTls:
-      return proto::BackTls::kStartTls;
-    case conf::TlsMode::kImplicit:
-      return proto::BackTls::kImplicit;
-    case conf::TlsMode::kNone:
-    case conf::TlsMode::kPassthrough:
-      break;
-  }
-  return proto::BackTls::kNone;
-}
-
-// XCLIENT speaks for a client: a plain check has none.
-proto::LegAddress LegAddressOf(conf::ClientAddress mode, bool has_client) {
-  switch (mode) {
-    case conf::ClientAddress::kProxyV1:
-      return proto::LegAddress::kProxyV1;
-    case conf::ClientAddress::kProxyV2:
-      return proto::LegAddress::kProxyV2;
-    case conf::ClientAddress::kXclient:
-      return has_client ? proto::LegAddress::kXclient : proto::LegAddress::kNone;
-    case conf::ClientAddress::kNone:
-    case conf::ClientAddress::kImapId:
-      break;
-  }
-  return proto::LegAddress::kNone;
-}
-
-FaultKind KindOf(StreamEnd end) {
-  switch (end) {
-    case StreamEnd::kRefused:
-      return FaultKind::kRefused;
-    case StreamEnd::kTlsVerify:
-      return FaultKind::kTlsVerify;
-    case StreamEnd::kTlsFailed:
-      return FaultKind::kProtocol;
-    case StreamEnd::kNone:
-    case StreamEnd::kEof:
-    case StreamEnd::kReset:
-    case StreamEnd::kLocal:
-      break;
-  }
-  return FaultKind::kLost;
-}
-
-std::string WordsFor(const Stream& stream) {
-  if (!stream.tls_error().empty()) return stream.tls_error();
-  switch (stream.end()) {
-    case StreamEnd::kRefused:
-      return "connection refused";
-    case StreamEnd::kLocal:
-      return "no descriptor, port or memory of our own";
-    case StreamEnd::kNone:
-    case StreamEnd::kEof:
-    case StreamEnd::kReset:
-    case StreamEnd::kTlsFailed:
-    case StreamEnd::kTlsVerify:
-      break;
-  }
-  return "connection lost";
 }
 
 std::string InAngles(const std::string& address) {
@@ -198,8 +123,8 @@ void Probe::OnStream(Stream& stream, Stream::Event event) {
 void Probe::MakeMachine() {
   if (IsSmtp(conf_.protocol)) {
     proto::SmtpBackSettings settings;
-    settings.tls = LegTlsOf(conf_.tls);
-    settings.client_address = LegAddressOf(conf_.client_address, plan_.is_relay_check);
+    settings.tls = conf_.tls;
+    settings.client_address = conf_.client_address;
     settings.own_name = plan_.hello;
     settings.is_probe = !plan_.is_relay_check;
     settings.client = stream_->local_address();
@@ -213,7 +138,7 @@ void Probe::MakeMachine() {
     smtp_ = std::make_unique<proto::SmtpBack>(std::move(settings));
   } else if (const auto protocol = MachineOf(conf_.protocol)) {
     proto::BackPlan plan;
-    plan.tls = BackTlsOf(conf_.tls);
+    plan.tls = conf_.tls;
     if (plan_.login != nullptr) {
       plan.login = &login_;
       plan.user = login_.user;
@@ -299,7 +224,7 @@ void Probe::OnEnd() {
   if (is_handshaking_ && plan_.tls != nullptr && stream_->end() == StreamEnd::kTlsVerify)
     seen_.certificate_not_after = plan_.tls->peer_not_after();
   seen_.is_own_shortage = stream_->end() == StreamEnd::kLocal;
-  Fail(KindOf(stream_->end()), WordsFor(*stream_));
+  Fail(io::FaultOf(stream_->end()), io::EndInWords(*stream_));
 }
 
 // --- imap, pop3 -------------------------------------------------------------------------------

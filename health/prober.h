@@ -7,7 +7,7 @@
 // worked (what the endpoint can do must be known), with backoff. A relay check follows the first
 // check that passes, and then once a day.
 // Owner:    monitor, one for each endpoint.   Thread: the health loop's.
-// Tests:    test/health/prober_test.cc
+// Tests:    test/health/monitor_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -7,30 +7,14 @@
 
 #include "lb/base/escape.h"
 #include "lb/base/secret.h"
+#include "lb/io/stream_end.h"
 
 namespace postern::health {
 namespace {
 
-std::string_view WordsFor(io::StreamEnd end) {
-  switch (end) {
-    case io::StreamEnd::kRefused:
-      return "connection refused";
-    case io::StreamEnd::kLocal:
-      return "no descriptor, port or memory of our own";
-    case io::StreamEnd::kTlsFailed:
-      return "the TLS handshake failed";
-    case io::StreamEnd::kTlsVerify:
-      return "the certificate is not acceptable";
-    case io::StreamEnd::kNone:
-    case io::StreamEnd::kEof:
-    case io::StreamEnd::kReset:
-      break;
-  }
-  return "connection lost";
-}
+constexpr size_t kMaxErrorBytes = 200;
 
 }  // namespace
-
 QueueRead::QueueRead(io::Loop& loop, io::Dialer& dialer, QueueTarget target,
                      std::unique_ptr<QueueDecoder> decoder, Done done)
     : dialer_(dialer),
@@ -110,9 +94,7 @@ void QueueRead::OnEnd() {
     return Finish(stream_->truncated() ? AnswerEnd::kLost : AnswerEnd::kEof);
   if (stream_->end() == io::StreamEnd::kReset && is_open_) return Finish(AnswerEnd::kLost);
   QueueReading reading;
-  reading.error = WordsFor(stream_->end());
-  if (!stream_->tls_error().empty())
-    reading.error += ": " + base::Printable(stream_->tls_error(), 200);
+  reading.error = base::Printable(io::EndInWords(*stream_), kMaxErrorBytes);
   Report(std::move(reading));
 }
 

@@ -1,11 +1,12 @@
 // weigher: turns latencies, queue depths and agents' words into the share of new work each member
 // of one pool should get, with the reason in words.
 //
-// One PoolWeigher per pool and protocol. latency = (reference / own)^2 within [min_factor, 1], where
-// the reference is the lower quartile of the pool's serving members; queue = 1 below soft, linear to
-// min_factor at hard (smtp, submission and lmtp only); slow_start = the ramp after a recovery; agent
-// = what the backend's own agent asks for. ratio is their product. Latency and queue factors are
-// smoothed: down fast, up no faster than doubling each half_life, and small moves not at all.
+// One PoolWeigher per pool and protocol. latency = (reference / own)^2 within [min_factor, 1],
+// where the reference is the lower quartile of the pool's serving members; queue = 1 below soft,
+// linear to min_factor at hard (smtp, submission and lmtp only); slow_start = the ramp after a
+// recovery; agent = what the backend's own agent asks for. ratio is their product. Latency and
+// queue factors are smoothed: down fast, up no faster than doubling each half_life, and small moves
+// not at all.
 //
 // Latency is the sum of a session's phases up to its first useful work: their sum is what a client
 // waits for, so a phase counts as much as it lasts; a ratio per phase would let a connect that went

@@ -118,8 +118,8 @@ struct EndpointState {
 
   // Any thread: asks for a check as soon as may be; cheap while one is asked for already.
   void WantCheck();
-  // A reply that is outstanding for longer counts as a hang: max(1 s, 10 x the phase's average); for
-  // ever where that is not known.
+  // A reply that is outstanding for longer counts as a hang: max(1 s, 10 x the phase's average);
+  // for ever where that is not known.
   [[nodiscard]] base::Duration PatienceFor(base::Phase phase) const;
 
   // Any thread; a short critical section, off the hot path of a relay.

@@ -28,7 +28,8 @@ namespace postern::balance {
 [[nodiscard]] bool IsServing(const Endpoint& endpoint);
 // Share of new work that it should get now.
 [[nodiscard]] double WeightOf(const Endpoint& endpoint);
-// Has the backend all the sessions that it may have? O(its endpoints x workers) where it has a limit.
+// Has the backend all the sessions that it may have? O(its endpoints x workers) where it has a
+// limit.
 [[nodiscard]] bool IsFull(const Endpoint& endpoint);
 
 // Who may take this piece of work.

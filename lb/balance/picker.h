@@ -2,13 +2,13 @@
 //
 // One per worker (round robin keeps its place, failed attempts their second). Who is considered, in
 // this order: members of the tiers in use (home_view) that are ready, not down, not cooling down,
-// not full, and on smtp, submission and lmtp not above the hard limit of their mail queue; the later
-// tiers one by one; the same with those above the hard limit; with nothing else left, among those
-// cooling down the one that failed longest ago; where the whole pool is down and on_down is open,
-// among these likewise. Draining, in maintenance, full, or tried by this piece of work: never.
-// Among them: least_load: power of two choices on active / weight, drawn by weight. round_robin:
-// by turns in proportion to weight. hash: weighted rendezvous on the key, with weights as configured
-// and heedless of queues, so that all nodes agree. first: the configured order.
+// not full, and on smtp, submission and lmtp not above the hard limit of their mail queue; the
+// later tiers one by one; the same with those above the hard limit; with nothing else left, among
+// those cooling down the one that failed longest ago; where the whole pool is down and on_down is
+// open, among these likewise. Draining, in maintenance, full, or tried by this piece of work:
+// never. Among them: least_load: power of two choices on active / weight, drawn by weight.
+// round_robin: by turns in proportion to weight. hash: weighted rendezvous on the key, with weights
+// as configured and heedless of queues, so that all nodes agree. first: the configured order.
 // Tests:    test/balance/picker_test.cc, test/balance/share_test.cc, test/balance/tiers_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -96,8 +96,8 @@ void AddressTable::DropOld(Entry& entry, base::MonoTime before) {
 AddressTable::Entry& AddressTable::Get(Stripe& stripe, const base::IpAddress& ip) {
   if (const auto it = stripe.entries.find(ip); it != stripe.entries.end()) return it->second;
   if (stripe.entries.size() >= kMaxPerStripe) {
-    // Entries with sessions stay: limits.sessions bounds them. They go to the end of the line, so that the
-    // next look does not meet them again.
+    // Entries with sessions stay: limits.sessions bounds them. They go to the end of the line, so
+    // that the next look does not meet them again.
     for (size_t tries = 0; tries < kMaxTries && !stripe.order.empty(); ++tries) {
       const auto oldest = stripe.entries.find(stripe.order.front());
       if (oldest->second.sessions == 0) {

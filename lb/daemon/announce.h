@@ -1,5 +1,4 @@
-// announce: what a listener may announce: what every eligible endpoint can do, and Postern can
-// relay.
+// announce: what a listener may say: what every eligible endpoint can do, and Postern can relay.
 //
 // Tests:    test/daemon/announce_test.cc
 // SPDX-License-Identifier: Apache-2.0
@@ -14,8 +13,8 @@
 namespace postern::daemon {
 
 struct Announcement {
-  std::vector<std::string>
-      capabilities;  // without STARTTLS, AUTH, LOGINDISABLED: these hang on the session's state
+  // Without STARTTLS, AUTH, LOGINDISABLED: these hang on the session's state.
+  std::vector<std::string> capabilities;
   bool offers_xoauth2 = false;  // some eligible endpoint has it
   bool offers_oauthbearer = false;
 };

@@ -120,8 +120,8 @@ std::optional<Node> Ask(const std::string& config_path, const std::string& metho
   return std::move(parsed.root);
 }
 
-// BACKEND or BACKEND/PROTOCOL; what stands behind the last slash is a protocol only if it reads like
-// one.
+// BACKEND or BACKEND/PROTOCOL; what stands behind the last slash is a protocol only if it reads
+// like one.
 std::string PathOf(const std::string& backend) {
   const size_t slash = backend.rfind('/');
   if (slash == std::string::npos) return net::PercentEncode(backend);

@@ -7,7 +7,7 @@
 // thread); workers hold their own WorkerParts.
 // Thread:   built on the control thread; const
 // afterwards. WorkerParts is used by its worker alone.
-// Tests:    test/daemon/snapshot_test.cc
+// Tests:    test/integration/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -2,7 +2,7 @@
 // request out at a time, one final word.
 //
 // Limits:   BackPlan::max_line_bytes and max_lines (between two requests).
-// Tests:    test/proto/imap_back_test.cc, test/proto/pop3_back_test.cc
+// Tests:    test/dialogue/imap/, test/dialogue/pop3/, test/fuzz/back_fuzz.h
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -54,10 +54,12 @@ class BackBase : public BackMachine {
   void Learn(Capabilities capabilities);
   void ForgetCapabilities();
 
-  [[nodiscard]] bool is_in_tls() const { return is_in_tls_ || plan_.tls == BackTls::kImplicit; }
+  [[nodiscard]] bool is_in_tls() const {
+    return is_in_tls_ || plan_.tls == conf::TlsMode::kImplicit;
+  }
   // TLS is wanted, and still to come.
   [[nodiscard]] bool needs_starttls() const {
-    return plan_.tls == BackTls::kStartTls && !is_in_tls_;
+    return plan_.tls == conf::TlsMode::kStartTls && !is_in_tls_;
   }
 
   const BackPlan plan_;

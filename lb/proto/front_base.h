@@ -84,7 +84,8 @@ class FrontBase : public FrontMachine {
   virtual void AppendRefusal(const Refusal& refusal) = 0;
   // Returns the text as a reason for the log; empty where the protocol has nothing to say there.
   virtual std::string_view Append(Utterance what) = 0;
-  // An error of the client's that is counted: says so, and ends the session when it was one too many.
+  // An error of the client's that is counted: says so, and ends the session when it was one too
+  // many.
   virtual FrontStep Bad(Utterance what) = 0;
 
   // Of a command: starts an exchange, asks for a login, ends.

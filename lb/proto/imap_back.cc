@@ -201,7 +201,7 @@ BackEvent ImapBack::ContinueInTls() {
 
 BackEvent ImapBack::Climb() {
   const bool is_probe = plan_.login == nullptr;
-  if (!has_learned_capabilities() && !is_probe && plan_.tls != BackTls::kStartTls &&
+  if (!has_learned_capabilities() && !is_probe && plan_.tls != conf::TlsMode::kStartTls &&
       plan_.known != nullptr)
     Learn(*plan_.known);
   // A probe asks in any case: a greeting may tell less.

@@ -11,7 +11,7 @@
 //           the backend, any other NO is its verdict on the login.
 // Owner:    one MailSession, or a probe.   Thread: its loop's.
 // Limits:   BackPlan.
-// Tests:    test/proto/imap_back_test.cc, test/fuzz/imap_back_fuzz.cc
+// Tests:    test/dialogue/imap/, test/fuzz/imap_back_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -5,7 +5,7 @@
 // Limits:   a line: `line` bytes, one of AUTHENTICATE `sasl_line`; a literal: `literal` bytes; all
 // of
 //           a command: line + 2 x literal.
-// Tests:    test/proto/imap_command_reader_test.cc
+// Tests:    test/dialogue/imap/, test/fuzz/imap_front_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -9,7 +9,7 @@
 //           code of the tagged OK.
 // Owner:    one MailSession.   Thread: its worker's; no locks.
 // Limits:   FrontLimits; memory is bounded by line + 2 x literal.
-// Tests:    test/proto/imap_front_test.cc, test/dialogue/imap/, test/fuzz/imap_front_fuzz.cc
+// Tests:    test/dialogue/imap/, test/fuzz/imap_front_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -23,6 +23,7 @@
 #include <string_view>
 #include <variant>
 
+#include "conf/config.h"
 #include "lb/base/address.h"
 #include "lb/base/bytes.h"
 #include "lb/base/end_cause.h"
@@ -157,8 +158,6 @@ class FrontMachine {
 
 // --- a backend's side -------------------------------------------------------------------------
 
-enum class BackTls : uint8_t { kNone, kStartTls, kImplicit };
-
 // How the client's address is handed on within the protocol (a PROXY header is the driver's).
 struct ClientIdentity {
   base::SocketAddress client;
@@ -168,7 +167,7 @@ struct ClientIdentity {
 
 // What it points to lives as long as the machine.
 struct BackPlan {
-  BackTls tls = BackTls::kNone;
+  conf::TlsMode tls = conf::TlsMode::kNone;  // kPassthrough is no TLS here
   // IMAP: ID fields; POP3: XCLIENT, where the greeting offers it. Nothing: neither.
   std::optional<ClientIdentity> identity{};
   // Null: learn the capabilities, say goodbye, end (a probe).

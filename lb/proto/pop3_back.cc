@@ -169,7 +169,7 @@ BackEvent Pop3Back::ContinueInTls() {
 
 BackEvent Pop3Back::Climb() {
   const bool is_probe = plan_.login == nullptr;
-  if (!has_learned_capabilities() && !is_probe && plan_.tls != BackTls::kStartTls &&
+  if (!has_learned_capabilities() && !is_probe && plan_.tls != conf::TlsMode::kStartTls &&
       plan_.known != nullptr)
     Learn(*plan_.known);
   if (!has_learned_capabilities() && !std::exchange(has_asked_, true))

@@ -9,7 +9,7 @@
 //           on the login.
 // Owner:    one MailSession, or a probe.   Thread: its loop's.
 // Limits:   BackPlan.
-// Tests:    test/proto/pop3_back_test.cc, test/fuzz/pop3_back_fuzz.cc
+// Tests:    test/dialogue/pop3/, test/fuzz/pop3_back_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -8,7 +8,7 @@
 //           refused, and the session ends. The USER given in clear is forgotten inside TLS.
 // Owner:    one MailSession.   Thread: its worker's; no locks.
 // Limits:   FrontLimits; memory is bounded by them.
-// Tests:    test/proto/pop3_front_test.cc, test/dialogue/pop3/, test/fuzz/pop3_front_fuzz.cc
+// Tests:    test/dialogue/pop3/, test/fuzz/pop3_front_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

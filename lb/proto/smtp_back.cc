@@ -64,15 +64,16 @@ Phase SmtpBack::phase() const {
 SmtpBack::Step SmtpBack::OnConnected(std::string& out) {
   if (state_ != State::kConnecting) return {};
   if (WantsProxy()) {
-    const ProxyVersion version =
-        settings_.client_address == LegAddress::kProxyV1 ? ProxyVersion::kV1 : ProxyVersion::kV2;
+    const ProxyVersion version = settings_.client_address == conf::ClientAddress::kProxyV1
+                                     ? ProxyVersion::kV1
+                                     : ProxyVersion::kV2;
     // Not every server knows the UNKNOWN of version 1: there a probe is its own client.
     out += settings_.is_probe && version == ProxyVersion::kV2
                ? PrintLocalProxyHeader(version)
                : PrintProxyHeader(version, settings_.client, settings_.local);
     has_client_bytes_ = knows_client_ = !settings_.is_probe;
   }
-  if (settings_.tls == LegTls::kImplicit) {
+  if (settings_.tls == conf::TlsMode::kImplicit) {
     state_ = State::kTls;
     return {0, Event::kStartTls};
   }
@@ -117,7 +118,7 @@ SmtpBack::Step SmtpBack::Take(const SmtpReply& reply, std::string& out) {
     case State::kGreeting:
       if (reply.code != 220) {
         Judge(reply);
-      } else if (settings_.tls == LegTls::kStartTls) {
+      } else if (settings_.tls == conf::TlsMode::kStartTls) {
         SayHello(State::kHello, out);
       } else {
         SayHello(WantsXclient() ? State::kHelloInTls : State::kHelloAsClient, out);

@@ -4,10 +4,9 @@
 // Shared by sessions and probes. Does not: open connections, keep time, choose backends. What it
 // wants sent is appended to the caller's buffer.
 // Rules:    RFC 5321 3.2, 4.1.1.1; RFC 3207 (nothing may stand behind the go-ahead; all is
-// forgotten
-//           after it; a backend that does not announce STARTTLS where it is wanted is left alone);
-//           RFC 4954; XCLIENT_README. Our own name is said in clear, the client's name only on the
-//           last EHLO.
+//           forgotten after it; a backend that does not announce STARTTLS where it is wanted is
+//           left alone); RFC 4954; XCLIENT_README. Our own name is said in clear, the client's name
+//           only on the last EHLO.
 // Owner:    one leg of a SmtpRelay, or one probe.
 // Limits:   SmtpReplyReader::Limits.
 // Tests:    test/proto/smtp_back_test.cc, test/dialogue/smtp/
@@ -20,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "conf/config.h"
 #include "lb/base/address.h"
 #include "lb/base/bytes.h"
 #include "lb/base/end_cause.h"
@@ -32,12 +32,9 @@
 
 namespace postern::proto {
 
-enum class LegTls : uint8_t { kNone, kStartTls, kImplicit };
-enum class LegAddress : uint8_t { kNone, kProxyV1, kProxyV2, kXclient };
-
 struct SmtpBackSettings {
-  LegTls tls = LegTls::kNone;
-  LegAddress client_address = LegAddress::kNone;
+  conf::TlsMode tls = conf::TlsMode::kNone;                         // kPassthrough is no TLS here
+  conf::ClientAddress client_address = conf::ClientAddress::kNone;  // kImapId: nothing here
   std::string own_name;        // in EHLO as long as the client is not known there
   std::string client_name;     // its EHLO name; empty: none, our own is said (a probe)
   bool is_esmtp = true;        // the client said EHLO, not HELO
@@ -130,11 +127,11 @@ class SmtpBack {
   Step OnAuth(const SmtpReply& reply, std::string& out);
   void SayHello(State state, std::string& out);
   [[nodiscard]] bool WantsXclient() const {
-    return settings_.client_address == LegAddress::kXclient && !settings_.is_probe;
+    return settings_.client_address == conf::ClientAddress::kXclient && !settings_.is_probe;
   }
   [[nodiscard]] bool WantsProxy() const {
-    return settings_.client_address == LegAddress::kProxyV1 ||
-           settings_.client_address == LegAddress::kProxyV2;
+    return settings_.client_address == conf::ClientAddress::kProxyV1 ||
+           settings_.client_address == conf::ClientAddress::kProxyV2;
   }
   // A reply that is not the one wanted: verdict or fault.
   void Judge(const SmtpReply& reply);

@@ -124,8 +124,8 @@ bool IsNotifyValue(ByteView value) {
   }
 }
 
-// addr-type ";" xtext, 500 octets at most; the type is an atom (RFC 3461 4.2). RFC 6533 3 allows UTF-8 in the address
-// of type utf-8, so bytes beyond ASCII pass here.
+// addr-type ";" xtext, 500 octets at most; the type is an atom (RFC 3461 4.2). RFC 6533 3 allows
+// UTF-8 in the address of type utf-8, so bytes beyond ASCII pass here.
 bool IsOrcptValue(ByteView value) {
   const size_t semicolon = value.find(';');
   if (value.size() > 500) return false;

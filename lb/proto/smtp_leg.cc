@@ -402,8 +402,8 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
   OpenAnother();
 }
 
-// Is a command understood there now? Not before the greeting (that is what early talkers do), within
-// a login, or within a text.
+// Is a command understood there now? Not before the greeting (that is what early talkers do),
+// within a login, or within a text.
 bool SmtpRelay::MaySayQuit() const {
   if (leg_.state == Leg::State::kReady) return !leg_.is_data_open && !leg_.is_data_sent;
   return leg_.state == Leg::State::kLadder && !leg_.ladder->is_authenticating() &&

@@ -42,7 +42,7 @@ size_t SmtpRelay::ReadText(ByteView input) {
       mail_.has_counted_newline = true;
       reports_.OnBareNewline();
     }
-    if (scanner_.has_bare_newline() && settings_.bare_newline == SmtpBareNewline::kReject) {
+    if (scanner_.has_bare_newline() && settings_.bare_newline == conf::BareNewline::kReject) {
       Discard(Line(SmtpText::kBareNewline));
     } else if (text.size() > settings_.limits.message - mail_.text_bytes) {
       Discard(Line(SmtpText::kMessageTooLarge));

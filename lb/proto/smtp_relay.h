@@ -29,6 +29,7 @@
 #include <variant>
 #include <vector>
 
+#include "conf/config.h"
 #include "lb/base/address.h"
 #include "lb/base/bytes.h"
 #include "lb/base/check.h"
@@ -65,7 +66,6 @@ struct SmtpTimeouts {
   base::Duration leg_idle{};
 };
 
-enum class SmtpBareNewline : uint8_t { kReject, kNormalize, kPass };
 enum class SmtpFrontTls : uint8_t { kNone, kOffered, kActive };
 
 // Of the listener; outlives its relays, and so does what its views point to.
@@ -80,7 +80,7 @@ struct SmtpSettings {
   std::string_view hostname;
   std::span<const std::string>
       capabilities;  // EHLO keywords; what Postern cannot parse is left out
-  SmtpBareNewline bare_newline = SmtpBareNewline::kReject;
+  conf::BareNewline bare_newline = conf::BareNewline::kReject;
   uint64_t replay_memory = 256 << 10;
   uint32_t retries = 2;
   uint32_t leg_transactions = 100;
@@ -115,8 +115,8 @@ struct HomeRef {
 // How to speak to the endpoint that was picked.
 struct SmtpLegFacts {
   EndpointRef endpoint = nullptr;
-  LegTls tls = LegTls::kNone;
-  LegAddress client_address = LegAddress::kNone;
+  conf::TlsMode tls = conf::TlsMode::kNone;
+  conf::ClientAddress client_address = conf::ClientAddress::kNone;
   std::string_view login_user;  // as this backend is told; copied
 };
 
@@ -231,7 +231,8 @@ class SmtpRelay {
   // What of all that was written to the leg the socket has not taken yet.
   void OnLegUnsent(LegId leg, size_t unsent_bytes, base::MonoTime now);
   void OnLegEnd(LegId leg, base::FaultKind kind, std::string why, base::MonoTime now);
-  // The endpoint takes no work any more: what is not handed over and can go elsewhere goes, at once.
+  // The endpoint takes no work any more: what is not handed over and can go elsewhere goes, at
+  // once.
   void LeaveLeg(std::string why, base::MonoTime now);
   void OnPeerName(const base::PeerName& name, base::MonoTime now);
 

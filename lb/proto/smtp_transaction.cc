@@ -272,7 +272,7 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
     mail_.stage = Stage::kText;
     front_ = Front::kData;
     wait_ = Wait::kNothing;
-    scanner_ = SmtpDataScanner(settings_.bare_newline == SmtpBareNewline::kNormalize
+    scanner_ = SmtpDataScanner(settings_.bare_newline == conf::BareNewline::kNormalize
                                    ? SmtpDataScanner::BareNewlines::kNormalize
                                    : SmtpDataScanner::BareNewlines::kKeep);
     reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);

@@ -3,7 +3,7 @@
 //
 // Pure, const, shared by all threads (design section 5, `users`, in that order, for recipients
 // too).
-// Tests:    test/route/user_key_test.cc
+// Tests:    test/route/router_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

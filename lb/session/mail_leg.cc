@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "lb/base/log.h"
+#include "lb/io/stream_end.h"
 #include "lb/proto/proxy_header.h"
 #include "lb/session/mail_dialogue.h"
 
@@ -21,19 +22,6 @@ using metrics::AuthResult;
 using metrics::Direction;
 
 namespace {
-
-proto::BackTls TlsOf(const conf::Endpoint& endpoint) {
-  switch (endpoint.tls) {
-    case conf::TlsMode::kStartTls:
-      return proto::BackTls::kStartTls;
-    case conf::TlsMode::kImplicit:
-      return proto::BackTls::kImplicit;
-    case conf::TlsMode::kNone:
-    case conf::TlsMode::kPassthrough:
-      break;
-  }
-  return proto::BackTls::kNone;
-}
 
 bool WantsProxyHeader(const conf::Endpoint& endpoint) {
   return endpoint.client_address == conf::ClientAddress::kProxyV1 ||
@@ -146,7 +134,7 @@ void MailDialogue::LegConnected() {
     leg.has_sent_client_bytes = true;
   }
   proto::BackPlan plan;
-  plan.tls = TlsOf(endpoint);
+  plan.tls = endpoint.tls;
   if (WantsIdentity(endpoint))
     plan.identity = proto::ClientIdentity{client_.client, client_.local, client_.session_id};
   plan.login = request_;
@@ -156,7 +144,7 @@ void MailDialogue::LegConnected() {
       static_cast<size_t>(std::max(listener_.conf.limits.line, listener_.conf.limits.sasl_line));
   plan.max_lines = static_cast<size_t>(listener_.conf.limits.reply_lines);
   leg.machine = proto::MakeBack(protocol_, plan);
-  if (plan.tls == proto::BackTls::kImplicit) {
+  if (plan.tls == conf::TlsMode::kImplicit) {
     StartBackTls();
   } else {
     SetPhase(Phase::kGreeting);
@@ -249,38 +237,25 @@ bool MailDialogue::TakeBackEvent(const proto::BackEvent& event) {
 
 void MailDialogue::LegLost() {
   Leg& leg = *leg_;
-  switch (leg.stream->end()) {
-    case io::StreamEnd::kTlsVerify:
-    case io::StreamEnd::kTlsFailed:
-      if (leg.phase == Phase::kTls)
-        env_.recorder.Handshake(Side::kBack, "", "", /*is_resumed=*/false, /*is_ok=*/false);
-      LegFailed(leg.stream->end() == io::StreamEnd::kTlsVerify ? FaultKind::kTlsVerify
-                                                               : FaultKind::kProtocol,
-                leg.stream->tls_error());
-      return;
-    case io::StreamEnd::kLocal:
-      // Nothing about the backend: no blame, no failure of its.
-      DropLeg();
-      accounting_.LegEnded(SessionResult::kLimit);
-      Unavailable("no descriptor, port or memory to connect with");
-      return;
-    case io::StreamEnd::kRefused:
-    case io::StreamEnd::kReset:
-    case io::StreamEnd::kEof:
-    case io::StreamEnd::kNone:
-      break;
-  }
-  if (leg.phase != Phase::kConnect) {
-    if (leg.phase == Phase::kTls)
-      env_.recorder.Handshake(Side::kBack, "", "", /*is_resumed=*/false, /*is_ok=*/false);
-    LegFailed(FaultKind::kLost, "connection lost");
+  const io::StreamEnd end = leg.stream->end();
+  if (end == io::StreamEnd::kLocal) {
+    // Nothing about the backend: no blame, no failure of its.
+    DropLeg();
+    accounting_.LegEnded(SessionResult::kLimit);
+    Unavailable("no descriptor, port or memory to connect with");
     return;
   }
-  if (leg.num_dialled < leg.addresses.size() && leg.connect_deadline > env_.loop.Now()) {
-    TryAddress();
+  if (leg.phase == Phase::kConnect) {
+    if (leg.num_dialled < leg.addresses.size() && leg.connect_deadline > env_.loop.Now()) {
+      TryAddress();
+    } else {
+      LegFailed(FaultKind::kRefused, io::EndInWords(*leg.stream));
+    }
     return;
   }
-  LegFailed(FaultKind::kRefused, "connection refused");
+  if (leg.phase == Phase::kTls)
+    env_.recorder.Handshake(Side::kBack, "", "", /*is_resumed=*/false, /*is_ok=*/false);
+  LegFailed(io::FaultOf(end), io::EndInWords(*leg.stream));
 }
 
 bool MailDialogue::MayBlame() const {

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "lb/base/escape.h"
+#include "lb/io/stream_end.h"
 
 namespace postern::session {
 namespace {
@@ -24,18 +25,6 @@ proto::SmtpFrontTls FrontTlsOf(const ListenerSettings& listener, const Stream& f
                                                        : proto::SmtpFrontTls::kNone;
 }
 
-proto::SmtpBareNewline BareNewlineOf(conf::BareNewline mode) {
-  switch (mode) {
-    case conf::BareNewline::kReject:
-      return proto::SmtpBareNewline::kReject;
-    case conf::BareNewline::kNormalize:
-      return proto::SmtpBareNewline::kNormalize;
-    case conf::BareNewline::kPass:
-      return proto::SmtpBareNewline::kPass;
-  }
-  return proto::SmtpBareNewline::kReject;
-}
-
 proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& front) {
   const conf::Listener& conf = listener.conf;
   proto::SmtpSettings settings;
@@ -48,7 +37,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   settings.pass_refusal_text = conf.pass_refusal_text;
   settings.hostname = listener.hostname;
   settings.capabilities = listener.capabilities;
-  settings.bare_newline = BareNewlineOf(listener.smtp.bare_newline);
+  settings.bare_newline = listener.smtp.bare_newline;
   settings.replay_memory = listener.smtp.replay_memory;
   settings.retries = listener.smtp.retries;
   settings.leg_transactions = listener.smtp.legs_transactions;
@@ -72,42 +61,6 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   to.data_done = timeouts.data_done;
   to.leg_idle = listener.smtp.legs_idle;
   return settings;
-}
-
-FaultKind KindOf(StreamEnd end) {
-  switch (end) {
-    case StreamEnd::kRefused:
-      return FaultKind::kRefused;
-    case StreamEnd::kTlsVerify:
-      return FaultKind::kTlsVerify;
-    case StreamEnd::kTlsFailed:
-      return FaultKind::kProtocol;
-    case StreamEnd::kNone:
-    case StreamEnd::kEof:
-    case StreamEnd::kReset:
-    case StreamEnd::kLocal:
-      break;
-  }
-  return FaultKind::kLost;
-}
-
-std::string WordsOf(const Stream& stream) {
-  switch (stream.end()) {
-    case StreamEnd::kEof:
-      return "closed by the peer";
-    case StreamEnd::kRefused:
-      return "connection refused";
-    case StreamEnd::kReset:
-      return "connection reset";
-    case StreamEnd::kLocal:
-      return "no socket to be had";
-    case StreamEnd::kTlsFailed:
-    case StreamEnd::kTlsVerify:
-      return "TLS: " + stream.tls_error();
-    case StreamEnd::kNone:
-      break;
-  }
-  return "connection lost";
 }
 
 }  // namespace
@@ -204,7 +157,7 @@ void SmtpSession::OnFront(Stream::Event event) {
         has_front_eof_ = true;
         relay_.OnFrontEof(now);
       } else {
-        relay_.OnFrontLost(now, WordsOf(*front_));
+        relay_.OnFrontLost(now, io::EndInWords(*front_));
       }
       return;
   }
@@ -234,7 +187,7 @@ void SmtpSession::OnBack(Stream::Event event) {
     case Stream::Event::kEnd: {
       const StreamEnd end = back_.stream->end();
       if (end == StreamEnd::kRefused && DialNextAddress()) return;
-      relay_.OnLegEnd(back_.leg, KindOf(end), WordsOf(*back_.stream), now);
+      relay_.OnLegEnd(back_.leg, io::FaultOf(end), io::EndInWords(*back_.stream), now);
       return;
     }
   }

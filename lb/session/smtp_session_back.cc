@@ -21,34 +21,6 @@ bool ContainsEndpoint(const void* home, proto::EndpointRef endpoint) {
   });
 }
 
-proto::LegTls LegTlsOf(conf::TlsMode mode) {
-  switch (mode) {
-    case conf::TlsMode::kStartTls:
-      return proto::LegTls::kStartTls;
-    case conf::TlsMode::kImplicit:
-      return proto::LegTls::kImplicit;
-    case conf::TlsMode::kNone:
-    case conf::TlsMode::kPassthrough:
-      break;
-  }
-  return proto::LegTls::kNone;
-}
-
-proto::LegAddress LegAddressOf(conf::ClientAddress mode) {
-  switch (mode) {
-    case conf::ClientAddress::kProxyV1:
-      return proto::LegAddress::kProxyV1;
-    case conf::ClientAddress::kProxyV2:
-      return proto::LegAddress::kProxyV2;
-    case conf::ClientAddress::kXclient:
-      return proto::LegAddress::kXclient;
-    case conf::ClientAddress::kNone:
-    case conf::ClientAddress::kImapId:
-      break;
-  }
-  return proto::LegAddress::kNone;
-}
-
 metrics::Command CommandOf(proto::SmtpVerb verb) {
   switch (verb) {
     case proto::SmtpVerb::kHelo:
@@ -260,8 +232,8 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   if (endpoint->conf->client_address == conf::ClientAddress::kXclient) FindPeerName();
   proto::SmtpLegFacts facts;
   facts.endpoint = back_.state.get();
-  facts.tls = LegTlsOf(endpoint->conf->tls);
-  facts.client_address = LegAddressOf(endpoint->conf->client_address);
+  facts.tls = endpoint->conf->tls;
+  facts.client_address = endpoint->conf->client_address;
   std::string login_user;
   if (settings_.is_submission) login_user = parts_->user_key->ForBackend(relay_.pick_key());
   facts.login_user = login_user;

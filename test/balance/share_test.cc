@@ -1,7 +1,7 @@
 // share_test: does the share of the work follow the weight, when idle and when busy?
 //
-// A pool whose members serve with any number at once, on virtual time: Poisson arrivals, exponential
-// service. Each test prints no more than it claims; POSTERN_SHARES=1 prints the table.
+// A pool whose members serve with any number at once, on virtual time: Poisson arrivals,
+// exponential service. Each test prints no more than it claims; POSTERN_SHARES=1 prints the table.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 

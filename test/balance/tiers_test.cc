@@ -1,5 +1,5 @@
-// tiers_test: priorities, sites, spill, limits of sessions, mail queues above their limit, and pools
-// that are down.
+// tiers_test: priorities, sites, spill, limits of sessions, mail queues above their limit, and
+// pools that are down.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
 // back_fuzz: what is fuzzed of the back machines of IMAP and POP3.
 //
 // Input: two bytes of settings, then the backend's bytes. The machine gets them whole and byte by
-// byte: what it sends and concludes must be the same, no line break of a credential may get through,
-// nothing in clear where TLS is wanted, and its end an end.
+// byte: what it sends and concludes must be the same, no line break of a credential may get
+// through, nothing in clear where TLS is wanted, and its end an end.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,8 +23,8 @@ class BackRun {
  public:
   BackRun(proto::MailProtocol protocol, uint8_t settings, uint8_t login) {
     proto::BackPlan plan;
-    plan.tls = static_cast<proto::BackTls>(settings % 3);
-    is_clear_forbidden_ = plan.tls == proto::BackTls::kStartTls;
+    plan.tls = static_cast<conf::TlsMode>(settings % 3);
+    is_clear_forbidden_ = plan.tls == conf::TlsMode::kStartTls;
     if ((settings & 4) != 0)
       plan.identity = proto::ClientIdentity{*base::SocketAddress::Parse("192.0.2.7:4711"),
                                             *base::SocketAddress::Parse("[2001:db8::1]:993"), 7};

@@ -1,5 +1,5 @@
-// flow_fuzz: both sides of a relayed session, in pieces: where a goodbye may be said does not depend
-// on how the bytes were cut.
+// flow_fuzz: both sides of a relayed session, in pieces: where a goodbye may be said does not
+// depend on how the bytes were cut.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/proto/flow.h"
 

@@ -1,8 +1,8 @@
 // front_fuzz: what is fuzzed of the front machines of IMAP and POP3.
 //
 // Input: one byte of settings, four of answers to logins, then the client's bytes. The machine gets
-// them whole and byte by byte: what it says and asks must be the same, whole lines, of bounded size,
-// and its end an end.
+// them whole and byte by byte: what it says and asks must be the same, whole lines, of bounded
+// size, and its end an end.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

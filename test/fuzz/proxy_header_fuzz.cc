@@ -1,5 +1,5 @@
-// proxy_header_fuzz: the first bytes of a connection. A verdict does not depend on the cut, and what
-// was read is printed and read back alike.
+// proxy_header_fuzz: the first bytes of a connection. A verdict does not depend on the cut, and
+// what was read is printed and read back alike.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/proto/proxy_header.h"
 

@@ -36,8 +36,8 @@ void Pass(const proto::LoginRequest& request, Mechanism mechanism) {
 
 }  // namespace
 
-// Input: a byte of mechanism, one that says whether there is an initial response, then lines. A line
-// that begins with '#' stands for the base64 of its rest.
+// Input: a byte of mechanism, one that says whether there is an initial response, then lines. A
+// line that begins with '#' stands for the base64 of its rest.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
   const Mechanism mechanism = proto::kSaslMechanisms[data[0] % proto::kSaslMechanisms.size()];

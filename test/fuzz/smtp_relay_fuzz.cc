@@ -80,9 +80,9 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     settings_.tls = static_cast<proto::SmtpFrontTls>(config[0] / 2 % 3);
     settings_.require_tls = config[0] & 16;
     settings_.offers_xoauth2 = true;
-    settings_.bare_newline = static_cast<proto::SmtpBareNewline>(config[0] / 32 % 3);
-    tls_ = static_cast<proto::LegTls>(config[1] % 3);
-    address_ = static_cast<proto::LegAddress>(config[1] / 4 % 4);
+    settings_.bare_newline = static_cast<conf::BareNewline>(config[0] / 32 % 3);
+    tls_ = static_cast<conf::TlsMode>(config[1] % 3);
+    address_ = static_cast<conf::ClientAddress>(config[1] / 4 % 4);
     settings_.retries = config[1] / 16 % 4;
     settings_.leg_transactions = 1 + config[2] % 4;
     settings_.limits.recipients = 20;
@@ -285,8 +285,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       said_since_end_.clear();
       return;
     }
-    if (is_first_ && address_ != proto::LegAddress::kNone &&
-        address_ != proto::LegAddress::kXclient) {
+    if (is_first_ && address_ != conf::ClientAddress::kNone &&
+        address_ != conf::ClientAddress::kXclient) {
       is_first_ = false;
       return;  // the PROXY header
     }
@@ -435,8 +435,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   proto::SmtpSettings settings_;
   std::vector<std::string> capabilities_;
   proto::SmtpClient client_;
-  proto::LegTls tls_ = proto::LegTls::kNone;
-  proto::LegAddress address_ = proto::LegAddress::kNone;
+  conf::TlsMode tls_ = conf::TlsMode::kNone;
+  conf::ClientAddress address_ = conf::ClientAddress::kNone;
   base::MonoTime now_{std::chrono::hours(1)};
   std::unique_ptr<proto::SmtpRelay> relay_;
   std::string front_, back_, text_, said_since_end_;

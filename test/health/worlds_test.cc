@@ -5,8 +5,8 @@
 // slow, a mail queue that grows, a death. What must hold in each: weights do not oscillate, a
 // healthy member gets its share, who was slowed ten times is near min_factor within three
 // intervals, and after the fault every ratio comes back.
-// POSTERN_SIM_SEEDS: how many worlds (10000 where the build is optimised); POSTERN_SIM_SEED: only this
-// one, and with POSTERN_WORLD_TRACE=1 its ratios (and open sessions) at every tick.
+// POSTERN_SIM_SEEDS: how many worlds (10000 where the build is optimised); POSTERN_SIM_SEED: only
+// this one, and with POSTERN_WORLD_TRACE=1 its ratios (and open sessions) at every tick.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 

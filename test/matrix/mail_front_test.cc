@@ -1,7 +1,7 @@
 // mail_front_test: IMAP and POP3: a client that fails, floods, dawdles or smuggles in any state.
 //
-// It is told in its protocol's words or cut off in time, nothing that it hid acts, the log says why,
-// memory stays bounded, and no backend sees a login that was not a whole and proper one.
+// It is told in its protocol's words or cut off in time, nothing that it hid acts, the log says
+// why, memory stays bounded, and no backend sees a login that was not a whole and proper one.
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <string>
@@ -227,7 +227,7 @@ TEST(MailFrontMatrixTest, ALineWithoutEnd) {
   });
 }
 
-// --- bytes that came too early --------------------------------------------------------------------
+// --- bytes that came too early -------------------------------------------------------------------
 
 TEST(MailFrontMatrixTest, NothingIsCarriedAcrossStartTls) {
   Cells cells("IMAP and POP3, bytes behind STARTTLS");
@@ -289,7 +289,7 @@ TEST(MailFrontMatrixTest, BytesBeforeTheGreetingAreAnsweredBehindIt) {
   });
 }
 
-// --- what is hidden in names and passwords --------------------------------------------------------
+// --- what is hidden in names and passwords -------------------------------------------------------
 
 std::string Literal(const std::string& text, const char* plus) {
   return "{" + std::to_string(text.size()) + plus + "}\r\n" + text;

@@ -1,8 +1,8 @@
 // smtp_back_test: SMTP and submission: a server that fails in any way at any of its answers.
 //
 // With a second server that is well, the message arrives there, whole, once, and the client notices
-// nothing; where all fail alike, the client hears 4xx and nobody keeps a message that it was not told
-// of; behind the final dot nothing is ever sent again. The log says why.
+// nothing; where all fail alike, the client hears 4xx and nobody keeps a message that it was not
+// told of; behind the final dot nothing is ever sent again. The log says why.
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <string>

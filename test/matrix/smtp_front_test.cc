@@ -1,7 +1,8 @@
-// smtp_front_test: SMTP and submission: a client that fails, floods, dawdles or smuggles in any state.
+// smtp_front_test: SMTP and submission: a client that fails, floods, dawdles or smuggles in any
+// state.
 //
-// It is told in its protocol's words or cut off in time, nothing that it hid acts, the log says why,
-// memory stays bounded, and no server gets a message that was not finished.
+// It is told in its protocol's words or cut off in time, nothing that it hid acts, the log says
+// why, memory stays bounded, and no server gets a message that was not finished.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <array>
@@ -214,7 +215,7 @@ TEST(SmtpFrontMatrixTest, ALineWithoutEnd) {
   });
 }
 
-// --- bytes that came too early --------------------------------------------------------------------
+// --- bytes that came too early -------------------------------------------------------------------
 
 TEST(SmtpFrontMatrixTest, NothingIsCarriedAcrossStartTls) {
   Cells cells("SMTP and submission, bytes behind STARTTLS");
@@ -281,7 +282,7 @@ TEST(SmtpFrontMatrixTest, BytesBeforeTheGreeting) {
   });
 }
 
-// --- what is hidden in commands and texts ---------------------------------------------------------
+// --- what is hidden in commands and texts --------------------------------------------------------
 
 struct Hidden {
   const char* name;

@@ -59,7 +59,7 @@ TEST_F(SmtpBackTest, IsReadyAfterGreetingAndHello) {
 TEST_F(SmtpBackTest, SaysItsOwnNameInAProbe) {
   settings_.client_name.clear();
   settings_.is_probe = true;
-  settings_.client_address = LegAddress::kXclient;
+  settings_.client_address = conf::ClientAddress::kXclient;
   Connect();
   Hear("220 hi\r\n");
   EXPECT_EQ(Said(), "EHLO mx.example\r\n");
@@ -69,7 +69,7 @@ TEST_F(SmtpBackTest, SaysItsOwnNameInAProbe) {
 
 TEST_F(SmtpBackTest, AProbeIsItsOwnClientInAProxyHeader) {
   settings_.is_probe = true;
-  settings_.client_address = LegAddress::kProxyV1;
+  settings_.client_address = conf::ClientAddress::kProxyV1;
   Connect();
   EXPECT_EQ(Said(), "PROXY TCP4 192.0.2.7 192.0.2.1 40000 25\r\n");
   EXPECT_EQ(Hear("554 5.7.1 no\r\n"), Event::kFailed);
@@ -78,8 +78,8 @@ TEST_F(SmtpBackTest, AProbeIsItsOwnClientInAProxyHeader) {
 }
 
 TEST_F(SmtpBackTest, StartsImplicitTlsBehindTheProxyHeader) {
-  settings_.tls = LegTls::kImplicit;
-  settings_.client_address = LegAddress::kProxyV1;
+  settings_.tls = conf::TlsMode::kImplicit;
+  settings_.client_address = conf::ClientAddress::kProxyV1;
   Connect();
   EXPECT_EQ(last_.event, Event::kStartTls);
   EXPECT_EQ(back_->phase(), base::Phase::kTls);
@@ -90,8 +90,8 @@ TEST_F(SmtpBackTest, StartsImplicitTlsBehindTheProxyHeader) {
 }
 
 TEST_F(SmtpBackTest, ClimbsAllRungs) {
-  settings_.tls = LegTls::kStartTls;
-  settings_.client_address = LegAddress::kXclient;
+  settings_.tls = conf::TlsMode::kStartTls;
+  settings_.client_address = conf::ClientAddress::kXclient;
   settings_.login = &login_;
   settings_.login_user = "alice";
   Connect();
@@ -115,7 +115,7 @@ TEST_F(SmtpBackTest, ClimbsAllRungs) {
 }
 
 TEST_F(SmtpBackTest, AnswersEachXclientCommand) {
-  settings_.client_address = LegAddress::kXclient;
+  settings_.client_address = conf::ClientAddress::kXclient;
   settings_.client_name = std::string(495, 'h');
   Connect();
   Hear("220 hi\r\n");
@@ -154,7 +154,7 @@ TEST_F(SmtpBackTest, TellsFaultsOfAGreetingApart) {
 }
 
 TEST_F(SmtpBackTest, RefusesBytesBehindTheGoAheadForTls) {
-  settings_.tls = LegTls::kStartTls;
+  settings_.tls = conf::TlsMode::kStartTls;
   Connect();
   Hear("220 hi\r\n");
   Hear("250-b\r\n250 STARTTLS\r\n");
@@ -163,7 +163,7 @@ TEST_F(SmtpBackTest, RefusesBytesBehindTheGoAheadForTls) {
 }
 
 TEST_F(SmtpBackTest, ForgetsWhatWasSaidInClear) {
-  settings_.tls = LegTls::kStartTls;
+  settings_.tls = conf::TlsMode::kStartTls;
   Connect();
   Hear("220 hi\r\n");
   Hear("250-b\r\n250-PIPELINING\r\n250-DSN\r\n250 STARTTLS\r\n");

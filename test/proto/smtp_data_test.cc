@@ -54,7 +54,8 @@ struct Row {
   bool has_bare_newline;
 };
 
-// What follows the end is not consumed; a text without an end gives all of it but what is held back.
+// What follows the end is not consumed; a text without an end gives all of it but what is held
+// back.
 constexpr Row kRows[] = {
     {".\r\n", "", "", false},
     {"a\r\n.\r\n", "a\r\n", "a\r\n", false},

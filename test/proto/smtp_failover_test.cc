@@ -322,7 +322,7 @@ TEST_P(SmtpFailoverTest, FailsOverNoVerdict) {
 class SmtpVerdictTest : public test::SmtpFixture {
  protected:
   void SetUp() override {
-    b1().client_address = LegAddress::kXclient;
+    b1().client_address = conf::ClientAddress::kXclient;
     b1().keywords.push_back("XCLIENT NAME ADDR PROTO HELO");
   }
 };
@@ -346,7 +346,7 @@ TEST_P(SmtpVerdictTest, RelaysAVerdictOnTheClient) {
     for (const char* what : {"554 5.7.1 blocked", "450 4.7.1 blocked", "421 4.7.0 blocked"}) {
       test::SmtpBench bench;
       bench.cut = GetParam();
-      bench.backend("B1").client_address = LegAddress::kXclient;
+      bench.backend("B1").client_address = conf::ClientAddress::kXclient;
       bench.backend("B1").keywords.push_back("XCLIENT ADDR");
       bench.backend("B1").answers[when] = {what};
       bench.backend("B1").answers["RCPT"] = {"503 5.5.1 no MAIL"};
@@ -372,7 +372,7 @@ TEST_P(SmtpVerdictTest, MovesOnFaultsBehindXclient) {
                                                          {"EHLO client", "421 4.3.2 busy"}}) {
     test::SmtpBench bench;
     bench.cut = GetParam();
-    bench.backend("B1").client_address = LegAddress::kXclient;
+    bench.backend("B1").client_address = conf::ClientAddress::kXclient;
     bench.backend("B1").keywords.push_back("XCLIENT ADDR");
     bench.backend("B1").answers[fault.when] = {fault.what};
     bench.Start();
@@ -414,7 +414,7 @@ TEST_P(SmtpVerdictTest, TellsTheNameThatComesInTime) {
 }
 
 TEST_P(SmtpVerdictTest, PutsTheProxyHeaderFirst) {
-  b1().client_address = LegAddress::kProxyV1;
+  b1().client_address = conf::ClientAddress::kProxyV1;
   b1().answers["PROXY"] = {"220 B1"};
   b1().answers["GREETING"] = {"hang"};
   Begin();
@@ -424,7 +424,7 @@ TEST_P(SmtpVerdictTest, PutsTheProxyHeaderFirst) {
 }
 
 TEST_P(SmtpVerdictTest, RelaysTheVerdictOnAProxyHeader) {
-  b1().client_address = LegAddress::kProxyV1;
+  b1().client_address = conf::ClientAddress::kProxyV1;
   b1().answers["GREETING"] = {"hang"};
   b1().answers["PROXY"] = {"554 5.7.1 on our list"};
   Begin();
@@ -437,7 +437,7 @@ TEST_P(SmtpVerdictTest, RelaysTheVerdictOnAProxyHeader) {
 // --- STARTTLS towards a backend -----------------------------------------------------------------
 
 TEST_P(SmtpFailoverTest, NeverGoesOnInClearWhereTlsIsWanted) {
-  b1().tls = LegTls::kStartTls;  // it does not announce it
+  b1().tls = conf::TlsMode::kStartTls;  // it does not announce it
   Begin();
   EXPECT_EQ(Deliver(), "250 250 354 250");
   EXPECT_EQ(CountLines(b1(), "MAIL"), 0);
@@ -446,7 +446,7 @@ TEST_P(SmtpFailoverTest, NeverGoesOnInClearWhereTlsIsWanted) {
 
 TEST(SmtpBackTlsTest, RefusesBytesBehindTheGoAhead) {
   test::SmtpBench bench;
-  bench.backend("B1").tls = LegTls::kStartTls;
+  bench.backend("B1").tls = conf::TlsMode::kStartTls;
   bench.backend("B1").keywords.push_back("STARTTLS");
   bench.backend("B1").answers["STARTTLS"] = {"220 go\n250 injected"};
   bench.Start();
@@ -458,7 +458,7 @@ TEST(SmtpBackTlsTest, RefusesBytesBehindTheGoAhead) {
 }
 
 TEST_P(SmtpFailoverTest, ForgetsWhatABackendSaidInClear) {
-  b1().tls = LegTls::kStartTls;
+  b1().tls = conf::TlsMode::kStartTls;
   b1().keywords = {"STARTTLS", "PIPELINING", "8BITMIME"};
   b1().answers["EHLO client"] = {"250-B1\n250 SIZE"};
   b1().answers["MAIL"] = {"hang"};

@@ -62,7 +62,7 @@ TEST_P(SmtpMessageTest, LetsNothingSmuggleASecondMessage) {
 }
 
 TEST_P(SmtpMessageTest, NormalizesBareNewlines) {
-  bench_.settings.bare_newline = SmtpBareNewline::kNormalize;
+  bench_.settings.bare_newline = conf::BareNewline::kNormalize;
   BeginText();
   bench_.Send("one\ntwo\rthree\n.four\r\n.\nfive\r\n.\r\n");
   EXPECT_EQ(bench_.Codes(), "250");
@@ -72,7 +72,7 @@ TEST_P(SmtpMessageTest, NormalizesBareNewlines) {
 }
 
 TEST_P(SmtpMessageTest, PassesBareNewlinesWhereAskedTo) {
-  bench_.settings.bare_newline = SmtpBareNewline::kPass;
+  bench_.settings.bare_newline = conf::BareNewline::kPass;
   BeginText();
   bench_.Send("one\ntwo\r.\n.\nfive\r\n.\r\n");
   EXPECT_EQ(bench_.Codes(), "250");

@@ -86,7 +86,7 @@ TEST_P(SmtpRelayTest, MovesAMessageWhoseBackendDies) {
 
 // Story 3: STARTTLS on the new leg during a replay.
 TEST_P(SmtpRelayTest, MovesToABackendWithStartTls) {
-  b2().tls = LegTls::kStartTls;
+  b2().tls = conf::TlsMode::kStartTls;
   b2().keywords.push_back("STARTTLS");
   b1().answers["TEXT"] = {"die"};
   Begin();

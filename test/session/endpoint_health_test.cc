@@ -1,5 +1,5 @@
-// endpoint_health_test: what sessions tell health of the endpoints that they meet, and how they heed
-// what health says.
+// endpoint_health_test: what sessions tell health of the endpoints that they meet, and how they
+// heed what health says.
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,10 +1,10 @@
 // mail_sim_test: whole IMAP and POP3 sessions on a virtual network and clock, with faults by seed.
 //
-// What must hold whatever happens: the client hears OK only for the right password, and only after a
-// backend has said so; a fault is never told as a wrong password; no backend gets a line that Postern
-// did not make; after the login both sides get what the other has sent, in order, once, unchanged, all
-// of it where nothing broke; every session ends in time, once, and holds nothing (MailWorld checks
-// that when it goes).
+// What must hold whatever happens: the client hears OK only for the right password, and only after
+// a backend has said so; a fault is never told as a wrong password; no backend gets a line that
+// Postern did not make; after the login both sides get what the other has sent, in order, once,
+// unchanged, all of it where nothing broke; every session ends in time, once, and holds nothing
+// (MailWorld checks that when it goes).
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 

@@ -280,9 +280,9 @@ class BackBench final : public Bench {
   BackBench(MailProtocol protocol, Config& config) {
     proto::BackPlan plan;
     const std::string tls = config.Get("tls", "none");
-    plan.tls = tls == "starttls"   ? proto::BackTls::kStartTls
-               : tls == "implicit" ? proto::BackTls::kImplicit
-                                   : proto::BackTls::kNone;
+    plan.tls = tls == "starttls"   ? conf::TlsMode::kStartTls
+               : tls == "implicit" ? conf::TlsMode::kImplicit
+                                   : conf::TlsMode::kNone;
     if (config.Is("identity", false)) {
       plan.identity = proto::ClientIdentity{*base::SocketAddress::Parse("192.0.2.7:4711"),
                                             *base::SocketAddress::Parse("198.51.100.1:993"), 0xabc};
@@ -407,8 +407,8 @@ class BackBench final : public Bench {
   std::unique_ptr<proto::BackMachine> machine_;
 };
 
-// Words that say what Postern does, rather than what is done to it. ("tls" is both: it does, then it
-// happens; "refused", "challenge" depend on the side.)
+// Words that say what Postern does, rather than what is done to it. ("tls" is both: it does, then
+// it happens; "refused", "challenge" depend on the side.)
 bool IsExpectation(const Line& line, bool is_front) {
   static const std::vector<std::string> kBoth = {"P:", "P>", "tls", "end"};
   static const std::vector<std::string> kFront = {"login", "unusable", "aborted", "response",
@@ -483,8 +483,7 @@ std::string RunOnce(const Script& script, Cut cut, uint64_t seed) {
       // Both sides in the one form that Escape gives, without a blank before nothing.
       const bool is_open = line.rest.ends_with("...");
       std::string wanted = line.word;
-      if (!line.rest.empty())
-        wanted += " " + (is_open ? line.rest : Escape(Unescape(line.rest)));
+      if (!line.rest.empty()) wanted += " " + (is_open ? line.rest : Escape(Unescape(line.rest)));
       if (num_seen == bench->said.size()) return fail(line, "it said nothing instead");
       const std::string& got = bench->said[num_seen++];
       if (!Matches(wanted, got) && wanted + " " != got)

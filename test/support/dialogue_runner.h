@@ -26,8 +26,9 @@
 //   left BYTES                         what it has left in the input
 //
 // Keys of config: tls=none|starttls|implicit; cuts; front: capabilities auth_requires_tls xoauth2
-// oauthbearer pass_refusal_text line sasl_line literal bad_commands auth_failures; back: login=PLAIN|
-// XOAUTH2|...|probe user password identity known ("_" in it stands for a blank) line lines.
+// oauthbearer pass_refusal_text line sasl_line literal bad_commands auth_failures; back:
+// login=PLAIN| XOAUTH2|...|probe user password identity known ("_" in it stands for a blank) line
+// lines.
 //
 // Every dialogue runs whole, byte by byte and in seeded cuts ("config cuts=whole" where it cannot:
 // bytes behind STARTTLS), and after its end the laws of machine.h are checked.

@@ -251,7 +251,7 @@ void SmtpBench::Do(proto::OpenLeg& action) {
   switch (picked->door) {
     case FakeBackend::Door::kOpen:
       leg_->is_connected = true;
-      if (picked->tls != proto::LegTls::kImplicit) Answer(*leg_, "GREETING", "220 " + picked->name);
+      if (picked->tls != conf::TlsMode::kImplicit) Answer(*leg_, "GREETING", "220 " + picked->name);
       relay->OnLegConnected(leg_->id, now);
       break;
     case FakeBackend::Door::kRefuses:
@@ -277,7 +277,7 @@ void SmtpBench::Do(proto::StartTlsOn& action) {
   leg_->input.clear();
   leg_->shown = 0;
   leg_->backend->lines.emplace_back("(tls)");
-  if (leg_->backend->tls == proto::LegTls::kImplicit)
+  if (leg_->backend->tls == conf::TlsMode::kImplicit)
     Answer(*leg_, "GREETING", "220 " + leg_->backend->name);
   relay->OnLegTls(leg_->id, now);
 }

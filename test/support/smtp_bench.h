@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "conf/config.h"
 #include "lb/base/rng.h"
 #include "lb/proto/smtp_relay.h"
 
@@ -26,8 +27,8 @@ struct FakeBackend {
   enum class Door { kOpen, kRefuses, kHangs };
   std::string name;
   Door door = Door::kOpen;
-  proto::LegTls tls = proto::LegTls::kNone;
-  proto::LegAddress client_address = proto::LegAddress::kNone;
+  conf::TlsMode tls = conf::TlsMode::kNone;
+  conf::ClientAddress client_address = conf::ClientAddress::kNone;
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
   // What it says to commands that begin so (the longest wins; "GREETING", "TEXT" for the text after

@@ -121,9 +121,9 @@ class Runner {
       } else if (key == "oauthbearer") {
         settings.offers_oauthbearer = value == "yes";
       } else if (key == "bare_newline") {
-        settings.bare_newline = value == "normalize" ? proto::SmtpBareNewline::kNormalize
-                                : value == "pass"    ? proto::SmtpBareNewline::kPass
-                                                     : proto::SmtpBareNewline::kReject;
+        settings.bare_newline = value == "normalize" ? conf::BareNewline::kNormalize
+                                : value == "pass"    ? conf::BareNewline::kPass
+                                                     : conf::BareNewline::kReject;
       } else if (key == "announces") {
         bench_.capabilities = Split(value, ",");
       } else if (key == "greet_delay") {
@@ -173,10 +173,10 @@ class Runner {
     if (verb == "announces") {
       backend.keywords = Split(object, ", ");
     } else if (verb == "wants") {
-      backend.tls = object == "starttls" ? proto::LegTls::kStartTls : proto::LegTls::kImplicit;
+      backend.tls = object == "starttls" ? conf::TlsMode::kStartTls : conf::TlsMode::kImplicit;
     } else if (verb == "gets") {
       backend.client_address =
-          object == "xclient" ? proto::LegAddress::kXclient : proto::LegAddress::kProxyV1;
+          object == "xclient" ? conf::ClientAddress::kXclient : conf::ClientAddress::kProxyV1;
     } else if (verb == "answers") {
       const size_t colon = object.find(": ");
       if (colon == std::string::npos) return "answers wants COMMAND: REPLY";

@@ -2,7 +2,8 @@
 // servers that answer politely until told otherwise, a client, and books of what was said, counted
 // and written down.
 //
-// When it is destroyed it checks that the session ended once, was accounted once, and holds nothing.
+// When it is destroyed it checks that the session ended once, was accounted once, and holds
+// nothing.
 // Owner:    the test.   Thread: the SimLoop's.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -32,8 +33,8 @@ class SmtpServer {
   // --- how it behaves ---
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
-  // Command (by its beginning; "GREETING", ".") to what it says; "hang", "reset", "close"; "half" of
-  // the usual and no more; an "endless" line; the usual "twice" in one packet.
+  // Command (by its beginning; "GREETING", ".") to what it says; "hang", "reset", "close"; "half"
+  // of the usual and no more; an "endless" line; the usual "twice" in one packet.
   std::map<std::string, std::string> answers;
   bool is_implicit = false;
   bool expects_proxy = false;
