@@ -27,6 +27,21 @@ const Endpoint* LongestAgo(const Home& home, const Admission& admission,
 
 }  // namespace
 
+KeyPart KeyPartOf(const Home& home) {
+  if (home.pool == nullptr || home.pool->balance != conf::Balance::kHash) return KeyPart::kNone;
+  return home.pool->hash_on == conf::HashOn::kClient ? KeyPart::kClient : KeyPart::kName;
+}
+
+std::string ClientKey(const base::IpAddress& client) {
+  return client.ToString();
+}
+
+// The hash heeds no queue: a user or recipient has one place, on all nodes.
+bool HeedsHard(const Home& home) {
+  return home.pool != nullptr && IsMailQueue(home.protocol) &&
+         home.pool->balance != conf::Balance::kHash;
+}
+
 HomeView& Picker::ViewOf(const Home& home, base::MonoTime now) {
   auto& views = views_[static_cast<size_t>(home.protocol)];
   HomeView& view = views.try_emplace(home.name, home).first->second;
@@ -81,8 +96,7 @@ const Endpoint* Picker::Pick(const Home& home, std::string_view key,
     chosen = FirstOf(home.members, admission);
   } else {
     HomeView& view = ViewOf(home, now);
-    // The hash heeds no queue: a user or recipient has one place, on all nodes.
-    admission.heeds_hard = IsMailQueue(home.protocol) && home.pool->balance != conf::Balance::kHash;
+    admission.heeds_hard = HeedsHard(home);
     chosen = Choose(home, view, key, admission);
     if (chosen == nullptr && admission.heeds_hard) {
       admission.heeds_hard = false;

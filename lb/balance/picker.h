@@ -25,15 +25,30 @@
 
 #include "lb/balance/endpoint.h"
 #include "lb/balance/home_view.h"
+#include "lb/base/address.h"
 #include "lb/base/clock.h"
 #include "lb/base/rng.h"
 
 namespace postern::balance {
 
+// What the key of a choice is made of, by the pool's `balance` and `hash_on`.
+enum class KeyPart : uint8_t {
+  kNone,  // any key will do
+  kName,  // the canonical user; on smtp and lmtp the canonical recipient
+  kClient,
+};
+[[nodiscard]] KeyPart KeyPartOf(const Home& home);
+// The key of a client: its address alone, as two connections of one client differ in their ports.
+[[nodiscard]] std::string ClientKey(const base::IpAddress& client);
+
+// Does a choice pass over whose mail queue is over its limit, while another is there?
+[[nodiscard]] bool HeedsHard(const Home& home);
+
 class Picker {
  public:
   Picker(int worker, base::Rng& rng) : worker_(worker), rng_(rng) {}
 
+  // key: for `hash`, made as KeyPartOf says.
   // Null: nobody can take it now. O(log members) for least_load and round_robin, a few nanoseconds
   // a member for hash; O(members) where most cannot serve.
   [[nodiscard]] const Endpoint* Pick(const Home& home, std::string_view key,

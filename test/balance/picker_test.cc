@@ -182,6 +182,41 @@ TEST_F(PickerTest, HashMovesOnlyTheShareOfTheOneThatLeaves) {
   EXPECT_NEAR(of_b2, 500, 100);
 }
 
+TEST_F(PickerTest, TheKeyIsMadeOfWhatThePoolHashes) {
+  Make({100, 100}, conf::Balance::kHash);
+  EXPECT_EQ(KeyPartOf(home()), KeyPart::kName);
+  config_.pools[0].hash_on = conf::HashOn::kClient;
+  EXPECT_EQ(KeyPartOf(home()), KeyPart::kClient);
+  EXPECT_EQ(KeyPartOf(*table_->BackendHome(0, conf::Protocol::kImap)), KeyPart::kNone);
+  for (const conf::Balance balance :
+       {conf::Balance::kLeastLoad, conf::Balance::kRoundRobin, conf::Balance::kFirst}) {
+    config_.pools[0].balance = balance;
+    EXPECT_EQ(KeyPartOf(home()), KeyPart::kNone) << static_cast<int>(balance);
+  }
+}
+
+TEST_F(PickerTest, ClientsAreSharedByTheirAddressHoweverItIsWritten) {
+  Make({100, 100}, conf::Balance::kHash);
+  EXPECT_EQ(ClientKey(*base::IpAddress::Parse("::ffff:192.0.2.1")),
+            ClientKey(*base::IpAddress::Parse("192.0.2.1")));
+  std::map<std::string, int> shares;
+  for (int i = 0; i < 2000; ++i) {
+    const std::string ip = "10.1." + std::to_string(i / 200) + "." + std::to_string(i % 200);
+    ++shares[Pick({}, ClientKey(*base::IpAddress::Parse(ip)))];
+  }
+  EXPECT_NEAR(shares["b0"], 1000, 100);
+  EXPECT_NEAR(shares["b1"], 1000, 100);
+}
+
+TEST_F(PickerTest, MailHeedsQueuesOthersAndTheHashDoNot) {
+  Make({100, 100}, conf::Balance::kFirst);
+  EXPECT_FALSE(HeedsHard(home()));
+  EXPECT_TRUE(HeedsHard(*table_->PoolHome(0, conf::Protocol::kSmtp)));
+  EXPECT_FALSE(HeedsHard(*table_->BackendHome(0, conf::Protocol::kSmtp)));
+  config_.pools[0].balance = conf::Balance::kHash;
+  EXPECT_FALSE(HeedsHard(*table_->PoolHome(0, conf::Protocol::kSmtp)));
+}
+
 TEST_F(PickerTest, StorageDecidesWhoMayStandIn) {
   Make({100, 100}, conf::Balance::kLeastLoad, conf::Storage::kSeparate);
   EXPECT_FALSE(table_->PoolHome(0, conf::Protocol::kImap)->may_fail_over);
