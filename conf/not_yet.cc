@@ -15,7 +15,7 @@ using K = ObjectKind;
 // A whole object of the contract that has no effect is named once, by the key that holds it.
 constexpr NotYet kNotYet[] = {
     {K::kTop, "directories", "", ""},
-    {K::kNode, "name", "", ""},
+    {K::kNode, "name", "", "delivery probes tell it; metrics and logs do not"},
 
     {K::kListener, "protocol", "lmtp sieve tcp", "the listener is not opened"},
 
