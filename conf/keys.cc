@@ -189,7 +189,8 @@ constexpr Key kPool[] = {
      "Its members; for a protocol, those of them that have the endpoint."},
     Key{"balance", T::kWord, "least_load round_robin hash first", "least_load", kNew,
         "How a member is chosen."},
-    Key{"hash_on", T::kWord, "user client", "user", kNew, "What `hash` hashes."},
+    {"hash_on", T::kWord, "user client", "user", kNew,
+     "What `hash` hashes: the user (on smtp and lmtp the recipient), or the client's address."},
     {"storage", T::kWord, "shared exclusive separate", "", kNew,
      "Whether its members have the same mailboxes: `shared` at any time, `exclusive` one member "
      "per user at a time, `separate` not at all. Must be said of two or more members that mailbox "

@@ -24,7 +24,6 @@ constexpr NotYet kNotYet[] = {
     {K::kBackend, "tcp", "", ""},
     {K::kEndpoint, "reauth", "xclient-login never", "as \"replay\""},
 
-    {K::kPool, "hash_on", "client", "the user, or recipient, is hashed"},
     {K::kPool, "storage", "exclusive", "as \"shared\": nothing keeps a user on one member"},
 
     {K::kRule, "directory", "", "who comes to the rule is refused for now"},

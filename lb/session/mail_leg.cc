@@ -41,7 +41,11 @@ const metrics::EndpointSlots& MailDialogue::SlotsOf(const balance::Endpoint& end
 
 void MailDialogue::TryNext() {
   const MonoTime now = env_.loop.Now();
-  const balance::Endpoint* endpoint = env_.picker.Pick(*home_, user_key_, tried_, now);
+  const bool is_by_client = balance::KeyPartOf(*home_) == balance::KeyPart::kClient;
+  const std::string client_key =
+      is_by_client ? balance::ClientKey(client_.client.ip) : std::string();
+  const balance::Endpoint* endpoint =
+      env_.picker.Pick(*home_, is_by_client ? client_key : user_key_, tried_, now);
   if (endpoint == nullptr) {
     Unavailable(last_fault_.empty() ? "no endpoint can take it now" : last_fault_);
     return;

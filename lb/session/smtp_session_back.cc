@@ -170,8 +170,16 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
       excluded.push_back(member->id);
   }
   std::string key;
-  if (home.pool != nullptr && home.pool->balance == conf::Balance::kHash)
-    key = parts_->user_key->Key(relay_.pick_key());
+  switch (balance::KeyPartOf(home)) {
+    case balance::KeyPart::kNone:
+      break;
+    case balance::KeyPart::kName:
+      key = parts_->user_key->Key(relay_.pick_key());
+      break;
+    case balance::KeyPart::kClient:
+      key = balance::ClientKey(client_.client.ip);
+      break;
+  }
   while (true) {
     const balance::Endpoint* endpoint = env_.picker.Pick(home, key, excluded, env_.loop.Now());
     if (endpoint == nullptr) return nullptr;

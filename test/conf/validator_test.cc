@@ -282,13 +282,11 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     NoEffect, ValidatorTest,
     testing::Values(
-        RuleCase{"once_per_key",
-                 {{"/pools/mx/balance", R"("hash")"},
-                  {"/pools/mx/hash_on", R"("client")"},
-                  {"/pools/store/balance", R"("hash")"},
-                  {"/pools/store/hash_on", R"("client")"}},
-                 {},
-                 {R"(/pools/mx/hash_on: "client" has no effect in this build yet (the user, or recipient, is hashed; said in 2 places))"}},
+        RuleCase{
+            "once_per_key",
+            {{"/pools/mx/storage", R"("exclusive")"}, {"/pools/store/storage", R"("exclusive")"}},
+            {},
+            {R"(/pools/mx/storage: "exclusive" has no effect in this build yet (as "shared": nothing keeps a user on one member; said in 2 places))"}},
         RuleCase{"pool_keys",
                  {{"/pools/mx/balance", R"("hash")"},
                   {"/pools/mx/on_down", R"("open")"},

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -447,6 +448,40 @@ TEST_F(ImapSessionTest, ARefusedConnectLeadsToTheNextAndCoolsDown) {
   EXPECT_THAT(world_.b2->logins, ElementsAre("alice"));
   EXPECT_EQ(Failures("b1", Phase::kConnect, FaultKind::kRefused), 1);
   EXPECT_TRUE(world_.state(0).InCooldown(world_.loop.Now()));
+}
+
+// Where a client's login as this user goes, in a pool that hashes.
+int HashedTo(Protocol protocol, conf::HashOn hash_on, const std::string& client_address,
+             const std::string& user) {
+  MailWorld world(protocol);
+  world.checks_metrics = false;
+  world.config.pools[0].balance = conf::Balance::kHash;
+  world.config.pools[0].hash_on = hash_on;
+  world.client_address = client_address;
+  for (ScriptedBackend* backend : {world.b1.get(), world.b2.get()})
+    backend->passwords[user] = "secret";
+  world.Begin();
+  (void)world.Read();
+  (void)world.LogIn(user, "secret");
+  EXPECT_EQ(world.b1->logins.size() + world.b2->logins.size(), 1U);
+  return world.b1->logins.empty() ? 2 : 1;
+}
+
+TEST(MailHashTest, TakesTheClientsAddressWhereThePoolSaysSo) {
+  for (const Protocol protocol : {Protocol::kImap, Protocol::kPop3}) {
+    std::set<int> by_client, by_user;
+    for (int i = 1; i <= 12; ++i) {
+      const std::string number = std::to_string(i);
+      const std::string client = "192.0.2." + number;
+      const int place = HashedTo(protocol, conf::HashOn::kClient, client + ":1000", "alice");
+      EXPECT_EQ(HashedTo(protocol, conf::HashOn::kClient, client + ":2000", "u" + number), place)
+          << client;
+      by_client.insert(place);
+      by_user.insert(HashedTo(protocol, conf::HashOn::kUser, "192.0.2.1:1000", "u" + number));
+    }
+    EXPECT_EQ(by_client.size(), 2U) << "clients are shared";
+    EXPECT_EQ(by_user.size(), 2U) << "users of one client too, where they are hashed";
+  }
 }
 
 TEST_F(ImapSessionTest, WhereMailboxesDifferNobodyStandsIn) {

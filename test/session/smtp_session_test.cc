@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -589,6 +590,37 @@ TEST_F(SubmissionSessionTest, LogsInAgainOnTheNextBackend) {
   EXPECT_EQ(world_.Codes(), "250");
   EXPECT_THAT(world_.server(2).lines, testing::Contains(kAuth));
   EXPECT_EQ(world_.server(2).messages.size(), 1U);
+}
+
+// --- pools that hash --------------------------------------------------------------------------
+
+// Where a client's message for this recipient goes, in a pool that hashes.
+int HashedTo(conf::HashOn hash_on, const std::string& client_address,
+             const std::string& recipient) {
+  SmtpWorld world;
+  world.checks_metrics = false;
+  world.config.pools[0].balance = conf::Balance::kHash;
+  world.config.pools[0].hash_on = hash_on;
+  world.client_address = client_address;
+  world.Hello();
+  EXPECT_EQ(world.Deliver(recipient), "250 250 354 250");
+  return world.server(1).messages.empty() ? 2 : 1;
+}
+
+TEST(SmtpHashTest, TakesTheClientsAddressWhereThePoolSaysSo) {
+  std::set<int> by_client, by_recipient;
+  for (int i = 1; i <= 12; ++i) {
+    const std::string number = std::to_string(i);
+    const std::string client = "192.0.2." + number;
+    const int place = HashedTo(conf::HashOn::kClient, client + ":1000", "b@y.example");
+    EXPECT_EQ(HashedTo(conf::HashOn::kClient, client + ":2000", "c" + number + "@y.example"), place)
+        << client;
+    by_client.insert(place);
+    by_recipient.insert(
+        HashedTo(conf::HashOn::kUser, "192.0.2.1:1000", "c" + number + "@y.example"));
+  }
+  EXPECT_EQ(by_client.size(), 2U) << "clients are shared";
+  EXPECT_EQ(by_recipient.size(), 2U) << "of one client too, where recipients are hashed";
 }
 
 }  // namespace

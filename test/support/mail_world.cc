@@ -461,7 +461,7 @@ void MailWorld::Begin() {
   env_.emplace(
       session::SessionEnv{loop, net, *this, rng, picker_, meters_->recorder, *this, *this, parts});
 
-  const auto client = *base::SocketAddress::Parse("192.0.2.7:4711");
+  const auto client = *base::SocketAddress::Parse(client_address);
   const auto local = *base::SocketAddress::Parse("198.51.100.1:993");
   auto [client_end, server_end] = net.Pair(client, local);
   client_ = std::move(client_end);
@@ -558,7 +558,7 @@ void MailWorld::LearnedCapabilities(const balance::Endpoint& end,
 void MailWorld::OnSession(const metrics::SessionAccount& account) {
   EXPECT_EQ(account.listener, "l");
   EXPECT_EQ(account.session, 0x1234U);
-  EXPECT_EQ(account.client.ToString(), "192.0.2.7:4711");
+  EXPECT_EQ(account.client.ToString(), client_address);
   accounts.push_back(account);
   accounts.back().listener = "l";  // the session's own goes with it
 }

@@ -104,6 +104,7 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   }
   bool is_in_tls = true;  // the client's leg, from the start
   std::string early;      // what the client says before it has heard anything
+  std::string client_address = "192.0.2.7:4711";
 
   // Builds the parts and lets a client connect; the greeting is there on return.
   void Begin();

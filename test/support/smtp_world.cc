@@ -341,7 +341,7 @@ void SmtpWorld::Begin() {
   env_.emplace(
       session::SessionEnv{loop, net, *this, rng, picker_, meters_->recorder, *this, *this, parts});
 
-  const auto client = *base::SocketAddress::Parse("192.0.2.7:4711");
+  const auto client = *base::SocketAddress::Parse(client_address);
   const auto local = *base::SocketAddress::Parse("198.51.100.1:25");
   auto [client_end, server_end] = net.Pair(client, local);
   client_ = std::move(client_end);

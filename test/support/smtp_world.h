@@ -77,6 +77,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   }
   bool is_in_tls = false;  // the client's leg, from the start
   std::string early;       // what the client says before it has heard anything
+  std::string client_address = "192.0.2.7:4711";
   bool wants_peer_name = false;
   bool checks_metrics = true;  // when it goes; a scrape costs more than a session
   std::map<std::string, std::vector<base::IpAddress>> addresses;  // of a backend, if more than one
