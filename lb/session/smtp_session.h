@@ -101,6 +101,7 @@ class SmtpSession final : public Session,
   void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);
   [[nodiscard]] bool HasNoSocket() const;
   [[nodiscard]] bool IsIdleLegGood(const balance::Home& home) const;
+  [[nodiscard]] bool HasOneBelowHard(const balance::Home& home) const;
   void StartFrontTls();
   void StartBackTls();
   void FindPeerName();

@@ -145,10 +145,24 @@ void SmtpSession::Do(proto::AskRoute& action) {
   relay_.OnRoute(answer, now);
 }
 
+// Could a member take work whose mail queue is within its limit? As PickEndpoint chooses.
+bool SmtpSession::HasOneBelowHard(const balance::Home& home) const {
+  const balance::Admission admission{{}, env_.loop.Now(), true};
+  return std::any_of(
+      home.members.begin(), home.members.end(), [&admission](const balance::Endpoint* member) {
+        const auto facts = member->state->facts();
+        return member->conf->protocol != conf::Protocol::kLmtp && admission.Admits(*member) &&
+               facts != nullptr && !facts->addresses.empty();
+      });
+}
+
 // A leg stays with its client as long as the endpoint might have been picked anew.
 bool SmtpSession::IsIdleLegGood(const balance::Home& home) const {
   if (back_.leg == 0 || back_.is_busy || back_.parts != env_.parts) return false;
   const balance::EndpointState& state = *back_.state;
+  if (state.is_above_hard.load(std::memory_order_relaxed) && balance::HeedsHard(home) &&
+      HasOneBelowHard(home))
+    return false;
   return ContainsEndpoint(&home, &state) &&
          state.admin.load(std::memory_order_relaxed) == balance::AdminState::kReady &&
          state.health.load(std::memory_order_relaxed) != balance::Health::kDown &&

@@ -261,6 +261,44 @@ TEST_F(SmtpSessionTest, LeavesAnIdleLegWhoseBackendIsDraining) {
   EXPECT_EQ(world_.server(1).num_open(), 0);
 }
 
+TEST_F(SmtpSessionTest, LeavesAnIdleLegWhoseQueueIsOverItsLimit) {
+  world_.Hello();
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  world_.state("b1").is_above_hard = true;
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  EXPECT_EQ(world_.server(1).messages.size(), 1U);
+  EXPECT_EQ(world_.server(2).messages.size(), 1U);
+  EXPECT_EQ(world_.server(1).num_open(), 0);
+}
+
+TEST_F(SmtpSessionTest, KeepsAnIdleLegOverItsLimitWhereNobodyBelowCanTakeWork) {
+  world_.Hello();
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  world_.state("b1").is_above_hard = true;
+  world_.state("b2").is_above_hard = true;
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  world_.state("b2").is_above_hard = false;
+  world_.state("b2").admin = balance::AdminState::kDrain;
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  world_.state("b2").admin = balance::AdminState::kReady;
+  world_.state("b2").health = balance::Health::kDown;
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  EXPECT_EQ(world_.server(1).messages.size(), 4U);
+  EXPECT_EQ(world_.server(1).num_connections, 1);
+}
+
+// As the picker would have it: what is hashed has one place.
+TEST_F(SmtpSessionTest, KeepsAnIdleLegOverItsLimitWhereThePoolHashes) {
+  world_.config.pools[0].balance = conf::Balance::kHash;
+  world_.Hello();
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  const int first = world_.server(1).messages.empty() ? 2 : 1;
+  world_.state("b" + std::to_string(first)).is_above_hard = true;
+  EXPECT_EQ(world_.Deliver(), "250 250 354 250");
+  EXPECT_EQ(world_.server(first).messages.size(), 2U);
+  EXPECT_EQ(world_.server(first).num_connections, 1);
+}
+
 TEST_F(SmtpSessionTest, OpensANewLegAfterAReload) {
   world_.Hello();
   EXPECT_EQ(world_.Deliver(), "250 250 354 250");
