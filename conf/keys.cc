@@ -424,15 +424,16 @@ constexpr Key kMetrics[] = {
 constexpr Key kProbe[] = {
     {"interval", T::kDuration, "100ms..24h", "60s", kNow, "How often."},
     {"timeout", T::kDuration, "100ms..24h", "2m", kNow, "When a message counts as not found."},
-    {"from", T::kString, "", kRequired, kNow, "Sender."},
-    {"to", T::kString, "", kRequired, kNow, "Recipient."},
+    {"from", T::kString, "", kRequired, kNow, "Sender, an address alone; \"\" for the empty one."},
+    {"to", T::kString, "", kRequired, kNow, "Recipient, an address alone."},
     {"send", T::kObject, "send", kRequired, kNow, "Through what it is sent."},
     Key{"login", T::kObject, "login", "", kNow, "Account that sends."}.Note("none"),
     {"find", T::kObject, "find", kRequired, kNow, "Where it is looked for."},
 };
 
 constexpr Key kSend[] = {
-    {"listener", T::kReference, "", "", kNow, "A listener of this Postern, as a client would."},
+    {"listener", T::kReference, "", "", kNow,
+     "An smtp or submission listener of this Postern, as a client would."},
     {"pool", T::kReference, "", "", kNow, "A pool."},
     {"backend", T::kReference, "", "", kNow, "A backend."},
 };
@@ -442,7 +443,8 @@ constexpr Key kFind[] = {
     {"backend", T::kReference, "", "", kNow, "The backend that is asked instead."},
     {"user", T::kString, "", kRequired, kNow, "Login name of the recipient."},
     {"password", T::kSecret, "", kRequired, kNow, "Its password."},
-    {"mailbox", T::kString, "", "INBOX", kNow, "Mailbox that is searched."},
+    {"mailbox", T::kString, "", "INBOX", kNow,
+     "Mailbox that is searched, as IMAP writes it (ASCII)."},
 };
 
 constexpr Key kAdmin[] = {

@@ -82,6 +82,7 @@ class Validator {
   void CheckRule(const Rule& rule, const std::string& path);
   void CheckPatterns(const std::vector<std::string>& patterns, const std::string& path);
   void CheckProbes();
+  void CheckProbeWords(const Probe& probe, const std::string& path);
   void CheckReach();
   void CheckReachOf(const Listener& listener, const std::string& path);
   void CheckMailboxSteps(const Listener& listener, const std::vector<Step>& steps);

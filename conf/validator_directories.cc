@@ -5,6 +5,7 @@
 #include "conf/map_answers.h"
 #include "conf/validator.h"
 #include "conf/values.h"
+#include "lb/base/mail_text.h"
 
 namespace postern::conf {
 
@@ -65,6 +66,38 @@ void Validator::CheckDirectories() {
   }
 }
 
+// What a probe says must be fit to be said: health has the same answers.
+void Validator::CheckProbeWords(const Probe& probe, const std::string& path) {
+  const std::string find = path + "/find";
+  const auto is_address = [&](const std::string& text, std::string_view key) {
+    if (!IsGiven(path, key) || !problems_.IsSound(json::Join(path, key))) return true;
+    const std::string_view address = base::WithoutBrackets(text);
+    return base::IsUsableAddress(address) && (key == "from" || !address.empty());
+  };
+  if (!is_address(probe.from, "from"))
+    problems_.Error(path + "/from", Quoted(probe.from) + " is no address to send from",
+                    "no blanks and no name, as in \"probe@example.com\"; \"\" for the empty one");
+  if (!is_address(probe.to, "to"))
+    problems_.Error(path + "/to", Quoted(probe.to) + " is no address to send to",
+                    "no blanks and no name, as in \"probe@example.com\"");
+  if (IsGiven(find, "mailbox") && problems_.IsSound(find + "/mailbox") &&
+      !base::IsQuotable(probe.mailbox))
+    problems_.Error(find + "/mailbox", Quoted(probe.mailbox) + " is no name that IMAP can be told",
+                    "in ASCII, as IMAP writes it: \"Entw&APw-rfe\" (RFC 3501 5.1.3)");
+  for (size_t i = 0; i < config_.listeners.size(); ++i) {
+    const Listener& listener = config_.listeners[i];
+    if (probe.send_listener.empty() || listener.name != probe.send_listener) continue;
+    if (!problems_.IsSound(json::Join("/listeners", i) + "/protocol")) continue;
+    if (listener.protocol == Protocol::kSmtp || listener.protocol == Protocol::kSubmission)
+      continue;
+    problems_.Error(path + "/send/listener",
+                    "listener " + Quoted(listener.name) +
+                        " takes no mail from senders, it speaks " +
+                        std::string(Name(listener.protocol)),
+                    "one of smtp or submission");
+  }
+}
+
 void Validator::CheckProbes() {
   for (const Probe& probe : config_.probes) {
     const std::string path = json::Join("/probes", probe.name);
@@ -82,6 +115,7 @@ void Validator::CheckProbes() {
     const int num_places = IsGiven(find, "pool") + IsGiven(find, "backend");
     if (json::IsGiven(problems_.root(), find) && problems_.IsSound(find) && num_places != 1)
       problems_.Error(find, "a probe is looked for in one place", "one of pool, backend");
+    CheckProbeWords(probe, path);
     if (!probe.send_pool.empty()) used_pools_.insert(probe.send_pool);
     if (!probe.find_pool.empty()) used_pools_.insert(probe.find_pool);
     if (!probe.send_backend.empty()) used_backends_.insert(probe.send_backend);

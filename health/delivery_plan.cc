@@ -6,6 +6,7 @@
 #include <array>
 
 #include "health/delivery_message.h"
+#include "lb/base/mail_text.h"
 
 namespace postern::health {
 namespace {
@@ -66,19 +67,6 @@ LegPlan LegTo(const DeliveryInputs& inputs, const Endpoint& endpoint) {
   leg.server_name = backend.verify.name.empty() ? backend.host : backend.verify.name;
   leg.connect = inputs.config->timeouts.connect;
   return leg;
-}
-
-// Fit for MAIL, RCPT and a header line.
-bool IsUsableAddress(const std::string& address) {
-  return std::all_of(address.begin(), address.end(), [](char c) {
-    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != '<' && c != '>';
-  });
-}
-
-// "<>" is how the empty sender is written.
-std::string WithoutBrackets(const std::string& address) {
-  if (address.size() < 2 || address.front() != '<' || address.back() != '>') return address;
-  return address.substr(1, address.size() - 2);
 }
 
 std::string NobodyOf(const std::string& pool, const std::string& backend) {
@@ -148,9 +136,9 @@ SendWay PlanSend(const DeliveryInputs& inputs, size_t index, balance::Picker& pi
                                             : PlanListener(inputs, index);
   way.submission.hello = config.health.hello.empty() ? config.hostname : config.health.hello;
   if (probe.login) way.submission.login = LoginOf(*probe.login);
-  way.submission.from = WithoutBrackets(probe.from);
-  way.submission.to = WithoutBrackets(probe.to);
-  if (!IsUsableAddress(way.submission.from) || !IsUsableAddress(way.submission.to) ||
+  way.submission.from = base::WithoutBrackets(probe.from);
+  way.submission.to = base::WithoutBrackets(probe.to);
+  if (!base::IsUsableAddress(way.submission.from) || !base::IsUsableAddress(way.submission.to) ||
       way.submission.to.empty())
     way.why_not = "`from` or `to` is no address";
   return way;
@@ -161,7 +149,7 @@ FindWay PlanFind(const DeliveryInputs& inputs, size_t index, balance::Picker& pi
   const conf::Config& config = *inputs.config;
   const conf::Probe& probe = config.probes[index];
   FindWay way;
-  if (!proto::IsQuotable(probe.mailbox)) {
+  if (!base::IsQuotable(probe.mailbox)) {
     way.why_not = "`mailbox` is to be written as IMAP does, in ASCII";
     return way;
   }

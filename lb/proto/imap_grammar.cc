@@ -11,8 +11,6 @@ namespace {
 using base::ByteView;
 using base::Secret;
 
-constexpr size_t kMaxQuotedBytes = 1000;
-
 // ATOM-CHAR and "]": what an astring may hold without quotes.
 bool IsAstringChar(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -154,12 +152,6 @@ std::optional<Secret> ImapArguments::TakeLiteral() {
   const Secret literal(rest_.substr(0, size));
   rest_.remove_prefix(size);
   return literal;
-}
-
-bool IsQuotable(ByteView text) {
-  return text.size() <= kMaxQuotedBytes && std::all_of(text.begin(), text.end(), [](char c) {
-           return IsQuotedChar(c) && static_cast<unsigned char>(c) < 0x80;
-         });
 }
 
 void AppendQuoted(std::string& out, ByteView text) {

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "lb/base/bytes.h"
+#include "lb/base/mail_text.h"
 #include "lb/base/secret.h"
 
 namespace postern::proto {
@@ -55,8 +56,7 @@ class ImapArguments {
   base::ByteView rest_;
 };
 
-// Can it stand between quotes: short, 7 bits, no CR, LF, NUL?
-[[nodiscard]] bool IsQuotable(base::ByteView text);
+using base::IsQuotable;  // of what AppendQuoted takes
 void AppendQuoted(std::string& out, base::ByteView text);
 
 struct ImapReply {

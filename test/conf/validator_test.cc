@@ -97,6 +97,48 @@ INSTANTIATE_TEST_SUITE_P(
             {}}),
     RuleCaseName);
 
+// A probe with these words in place of good ones.
+std::string ProbeOf(const std::string& from, const std::string& to, const std::string& listener,
+                    const std::string& mailbox) {
+  return R"({"p": {"from": ")" + from + R"(", "to": ")" + to + R"(", "send": {"listener": ")" +
+         listener + R"("}, "find": {"pool": "store", "user": "u", "password": "p", "mailbox": ")" +
+         mailbox + R"("}}})";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Probes, ValidatorTest,
+    testing::Values(
+        RuleCase{"good_words", {{"/probes", ProbeOf("a@b", "c@d", "mx", "INBOX")}}, {}, {}},
+        RuleCase{"empty_sender", {{"/probes", ProbeOf("", "c@d", "sub", R"(A \"b\")")}}, {}, {}},
+        RuleCase{"brackets", {{"/probes", ProbeOf("<>", "<c@d>", "mx", "Junk")}}, {}, {}},
+        RuleCase{
+            "from",
+            {{"/probes", ProbeOf("A <a@b>", "c@d", "mx", "INBOX")}},
+            {R"~(/probes/p/from: "A <a@b>" is no address to send from (no blanks and no name, as in "probe@example.com"; "" for the empty one))~"},
+            {}},
+        RuleCase{
+            "to",
+            {{"/probes", ProbeOf("a@b", "c@d e@f", "mx", "INBOX")}},
+            {R"~(/probes/p/to: "c@d e@f" is no address to send to (no blanks and no name, as in "probe@example.com"))~"},
+            {}},
+        RuleCase{
+            "to_nobody",
+            {{"/probes", ProbeOf("a@b", "<>", "mx", "INBOX")}},
+            {R"~(/probes/p/to: "<>" is no address to send to (no blanks and no name, as in "probe@example.com"))~"},
+            {}},
+        RuleCase{"mailbox",
+                 {{"/probes", ProbeOf("a@b", "c@d", "mx", "Entw\xc3\xbcrfe")}},
+                 {"/probes/p/find/mailbox: \"Entw\xc3\xbcrfe\" is no name that IMAP can be told "
+                  "(in ASCII, "
+                  "as IMAP writes it: \"Entw&APw-rfe\" (RFC 3501 5.1.3))"},
+                 {}},
+        RuleCase{
+            "listener_of_readers",
+            {{"/probes", ProbeOf("a@b", "c@d", "imaps", "INBOX")}},
+            {R"~(/probes/p/send/listener: listener "imaps" takes no mail from senders, it speaks imap (one of smtp or submission))~"},
+            {}}),
+    RuleCaseName);
+
 INSTANTIATE_TEST_SUITE_P(
     Listeners, ValidatorTest,
     testing::Values(
