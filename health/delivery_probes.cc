@@ -62,7 +62,7 @@ struct DeliveryProbes::Schedule {
 };
 
 DeliveryProbes::DeliveryProbes(io::Loop& loop, io::Dialer& dialer, base::Rng& rng,
-                               metrics::Recorder& recorder, OnEvent on_event)
+                               metrics::Recorder& recorder, EventSink on_event)
     : loop_(loop),
       dialer_(dialer),
       rng_(rng),

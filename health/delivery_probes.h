@@ -36,10 +36,9 @@ class DeliveryProbes {
   static constexpr base::Duration kFirstRound = std::chrono::seconds(1);
   static constexpr base::Duration kSilence = std::chrono::seconds(60);
   static constexpr size_t kMaxMissing = 64;
-  using OnEvent = std::function<void(const Event& event)>;
 
   DeliveryProbes(io::Loop& loop, io::Dialer& dialer, base::Rng& rng, metrics::Recorder& recorder,
-                 OnEvent on_event);
+                 EventSink on_event);
   ~DeliveryProbes();
 
   // From now on the probes of this configuration; by their names those that are there already.
@@ -55,7 +54,7 @@ class DeliveryProbes {
   io::Dialer& dialer_;
   base::Rng& rng_;
   metrics::Recorder& recorder_;
-  const OnEvent on_event_;
+  const EventSink on_event_;
   balance::Picker picker_;
   std::shared_ptr<const DeliveryInputs> inputs_;
   std::map<std::string, std::unique_ptr<Schedule>> schedules_;

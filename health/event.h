@@ -2,14 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 
 namespace postern::health {
 
 struct Event {
   std::string kind;    // as the log has it: "delivery_probe_failed"
-  std::string object;  // the name of a probe, "backend/protocol"
+  std::string object;  // the name of a probe, of a backend (its queue), "backend/protocol"
   std::string text;    // printable
 };
+using EventSink = std::function<void(const Event& event)>;
 
 }  // namespace postern::health

@@ -53,8 +53,9 @@ Monitor::Impl::Impl(io::Loop& its_loop, io::Dialer& its_dialer, io::Resolver& re
             [this](const std::string& host, const std::vector<base::IpAddress>& addresses) {
               OnResolved(host, addresses);
             }),
-      queues(its_loop, its_dialer, resolver, its_rng, its_registry, recorder,
-             [this](uint32_t backend_index) { OnQueueChange(backend_index); }),
+      queues(
+          its_loop, its_dialer, resolver, its_rng, its_registry, recorder,
+          [this](uint32_t backend_index) { OnQueueChange(backend_index); }, hooks.on_event),
       deliveries(its_loop, its_dialer, its_rng, recorder, hooks.on_event),
       publish_timer(its_loop.timers(), io::Timer::Invoke<&Impl::Publish, Impl>, this) {}
 
@@ -269,21 +270,26 @@ void Monitor::Impl::ApplyHealth(Subject& subject) {
   state.health.store(health, std::memory_order_relaxed);
   if (health == subject.shown) return;
   const Health old = std::exchange(subject.shown, health);
-  base::log::Fields fields = {{"backend", state.backend},
-                              {"protocol", ProtocolOf(state)},
-                              {"was", std::string(Name(old))},
-                              {"why", ReasonOf(subject)}};
+  const std::string was(Name(old));
+  const std::string why = ReasonOf(subject);
+  const base::log::Fields fields = {
+      {"backend", state.backend}, {"protocol", ProtocolOf(state)}, {"was", was}, {"why", why}};
+  std::string_view kind;
   switch (health) {
     case Health::kDown:
-      base::log::Error("backend_down", fields);
+      kind = "backend_down";
+      base::log::Error(kind, fields);
       break;
     case Health::kDegraded:
-      base::log::Warn("backend_degraded", fields);
+      kind = "backend_degraded";
+      base::log::Warn(kind, fields);
       break;
     case Health::kUp:
-      base::log::Info("backend_up", fields);
+      kind = "backend_up";
+      base::log::Info(kind, fields);
       break;
   }
+  Raise(kind, state, "was " + was + (why.empty() ? "" : ": " + why));
   if (subject.group != nullptr) {
     // The ramp begins, and a degraded endpoint's weight falls, at once and not at the next
     // interval.
@@ -317,29 +323,30 @@ void Monitor::LookNow(EndpointState& endpoint) {
 }
 
 void Monitor::SetAdmin(EndpointState& endpoint, AdminState state) {
+  AdminState was = AdminState::kReady, now = AdminState::kReady;
   {
     const std::lock_guard lock(impl_->mutex);
     Impl::Words& words = impl_->words[&endpoint];
     words.operators.reset();
     words.is_agent_overruled = state == AdminState::kReady;
     if (state != AdminState::kReady) words.operators = state;
-    const AdminState old = endpoint.admin.load(std::memory_order_relaxed);
+    was = endpoint.admin.load(std::memory_order_relaxed);
     impl_->ApplyAdmin(endpoint);
-    const AdminState now = endpoint.admin.load(std::memory_order_relaxed);
-    if (old != now)
-      base::log::Info("backend_admin_state", {{"backend", endpoint.backend},
-                                              {"protocol", ProtocolOf(endpoint)},
-                                              {"was", std::string(Name(old))},
-                                              {"state", std::string(Name(now))}});
+    now = endpoint.admin.load(std::memory_order_relaxed);
   }
+  impl_->TellAdmin(endpoint, was, now, "an operator");
   impl_->loop.Post([impl = impl_.get()] { impl->PublishSoon(); });
 }
 
 void Monitor::SetWeight(EndpointState& endpoint, uint32_t weight) {
-  endpoint.operator_weight.store(weight, std::memory_order_relaxed);
-  base::log::Info("backend_weight", {{"backend", endpoint.backend},
-                                     {"protocol", ProtocolOf(endpoint)},
-                                     {"weight", std::to_string(weight)}});
+  const int64_t was = endpoint.operator_weight.exchange(weight, std::memory_order_relaxed);
+  if (was != int64_t{weight}) {
+    const std::string number = std::to_string(weight);
+    base::log::Info(
+        "backend_weight",
+        {{"backend", endpoint.backend}, {"protocol", ProtocolOf(endpoint)}, {"weight", number}});
+    impl_->Raise("backend_weight", endpoint, number + " by an operator");
+  }
   impl_->loop.Post([impl = impl_.get()] { impl->PublishSoon(); });
 }
 

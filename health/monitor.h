@@ -37,8 +37,9 @@ struct MonitorHooks {
   std::function<void()> on_news;
   // An endpoint has just gone down: whoever waits there goes elsewhere.
   std::function<void(balance::EndpointState& endpoint)> on_down;
-  // Something that operators should hear of; it is in the log already.
-  std::function<void(const Event& event)> on_event = nullptr;
+  // Something that operators should hear of; it is in the log already. Called by whichever thread
+  // it happens on: the health loop's, or that of SetAdmin and SetWeight.
+  EventSink on_event = nullptr;
 };
 
 // Of one configuration; each vector may be shorter than its index: nothing is there.

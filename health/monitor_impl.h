@@ -109,7 +109,13 @@ struct Monitor::Impl {
 
   // What operators and agents have said; with the mutex.
   void ApplyAdmin(balance::EndpointState& state);
+  // Once the mutex was let go; nothing where there is no change.
+  void TellAdmin(const balance::EndpointState& state, balance::AdminState was,
+                 balance::AdminState now, std::string_view by) const;
   void OnAgentWord(Subject& subject, const AgentStanding& agent);
+
+  // Of an endpoint; any thread.
+  void Raise(std::string_view kind, const balance::EndpointState& state, std::string text) const;
 
   void PublishSoon();
   void Publish();

@@ -191,12 +191,38 @@ void Monitor::Impl::ApplyAdmin(EndpointState& state) {
 void Monitor::Impl::OnAgentWord(Subject& subject, const AgentStanding& agent) {
   subject.is_down_by_agent = agent.state == Health::kDown;
   subject.agent_words = agent.words;
-  const std::lock_guard lock(mutex);
-  Words& its = words[subject.state.get()];
-  if (its.agents == agent.admin) return;
-  its.agents = agent.admin;
-  its.is_agent_overruled = false;
-  ApplyAdmin(*subject.state);
+  AdminState was = AdminState::kReady, now = AdminState::kReady;
+  {
+    const std::lock_guard lock(mutex);
+    Words& its = words[subject.state.get()];
+    if (its.agents == agent.admin) return;
+    its.agents = agent.admin;
+    its.is_agent_overruled = false;
+    was = subject.state->admin.load(std::memory_order_relaxed);
+    ApplyAdmin(*subject.state);
+    now = subject.state->admin.load(std::memory_order_relaxed);
+  }
+  TellAdmin(*subject.state, was, now, "its agent");
+}
+
+void Monitor::Impl::TellAdmin(const EndpointState& state, AdminState was, AdminState now,
+                              std::string_view by) const {
+  if (now == was) return;
+  const std::string name(Name(now));
+  const std::string old(Name(was));
+  base::log::Info("backend_admin_state", {{"backend", state.backend},
+                                          {"protocol", std::string(conf::Name(state.protocol))},
+                                          {"was", old},
+                                          {"state", name},
+                                          {"by", std::string(by)}});
+  Raise("backend_admin_state", state, name + " by " + std::string(by) + ", was " + old);
+}
+
+void Monitor::Impl::Raise(std::string_view kind, const EndpointState& state,
+                          std::string text) const {
+  if (!hooks.on_event) return;
+  hooks.on_event({std::string(kind), state.backend + "/" + std::string(conf::Name(state.protocol)),
+                  std::move(text)});
 }
 
 // --- the report -------------------------------------------------------------------------------

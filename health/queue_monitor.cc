@@ -258,6 +258,7 @@ struct QueueMonitor::Source {
     base::log::Warn(
         "queue_source_failing",
         {{"backend", backend.name}, {"source", std::string(Name(conf.kind))}, {"why", last_error}});
+    Raise("queue_source_failing", std::string(Name(conf.kind)) + ": " + last_error);
   }
   void OnGoodRead() {
     num_failures = 0;
@@ -268,6 +269,10 @@ struct QueueMonitor::Source {
     is_told_failing = false;
     base::log::Info("queue_source_works",
                     {{"backend", backend.name}, {"source", std::string(Name(conf.kind))}});
+    Raise("queue_source_works", std::string(Name(conf.kind)));
+  }
+  void Raise(std::string_view kind, std::string text) const {
+    if (owner.on_event_) owner.on_event_({std::string(kind), backend.name, std::move(text)});
   }
 
   // --- what is in force ---------------------------------------------------------------------
@@ -396,14 +401,15 @@ struct QueueMonitor::Source {
 
 QueueMonitor::QueueMonitor(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver,
                            base::Rng& rng, metrics::Registry& registry, metrics::Recorder& recorder,
-                           std::function<void(uint32_t)> on_change)
+                           std::function<void(uint32_t)> on_change, EventSink on_event)
     : loop_(loop),
       dialer_(dialer),
       resolver_(resolver),
       rng_(rng),
       registry_(registry),
       recorder_(recorder),
-      on_change_(std::move(on_change)) {}
+      on_change_(std::move(on_change)),
+      on_event_(std::move(on_event)) {}
 
 QueueMonitor::~QueueMonitor() = default;
 

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "health/event.h"
 #include "lb/balance/endpoint.h"
 #include "lb/base/clock.h"
 #include "lb/base/rng.h"
@@ -70,9 +71,10 @@ class QueueMonitor {
   // on_change: what an agent says of state or admin state has changed, which is to act at once
   // (depths act at the weigher's next interval); the argument is the backend's index in the
   // configuration watched. Called from the loop, may ask Of().
+  // on_event: when a source begins to fail, or works again; may be null.
   QueueMonitor(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver, base::Rng& rng,
                metrics::Registry& registry, metrics::Recorder& recorder,
-               std::function<void(uint32_t backend_index)> on_change);
+               std::function<void(uint32_t backend_index)> on_change, EventSink on_event = nullptr);
   ~QueueMonitor();
 
   // From now on these backends. Sources whose backend and settings did not change keep their
@@ -93,6 +95,7 @@ class QueueMonitor {
   metrics::Registry& registry_;
   metrics::Recorder& recorder_;
   std::function<void(uint32_t)> on_change_;
+  const EventSink on_event_;
   std::vector<std::unique_ptr<Source>> sources_;  // by backend index; null: none
 };
 

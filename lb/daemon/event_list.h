@@ -1,5 +1,7 @@
 // event_list: the last things that operators should hear of, for /api/v1/events.
 //
+// Health tells of endpoints, queues and probes (health/event.h), the process of its reloads; the
+// README has the kinds.
 // Limits:   kMaxEvents; the oldest go first.
 // Owner:    the process.   Thread: control.
 // Tests:    test/daemon/admin_test.cc

@@ -27,6 +27,7 @@ namespace {
 
 constexpr base::Duration kHousekeeping = std::chrono::seconds(1);
 constexpr base::Duration kDrainTick = std::chrono::milliseconds(100);
+constexpr const char* kConfiguration = "configuration";  // as the object of an event
 
 void RaiseDescriptorLimit() {
   rlimit limit{};
@@ -308,8 +309,12 @@ ReloadReport Process::Reload(DryRun dry_run) {
   if (!report.is_accepted) {
     registry_.CountReload(metrics::Registry::ReloadResult::kRejected);
     PrintProblems(report.errors, "error");
-    base::log::Error("reload_rejected", {{"errors", std::to_string(report.errors.size())},
-                                         {"first", report.errors.front().ToString()}});
+    const std::string first = report.errors.front().ToString();
+    const size_t num_more = report.errors.size() - 1;
+    base::log::Error("reload_rejected",
+                     {{"errors", std::to_string(report.errors.size())}, {"first", first}});
+    AddEvent("reload_rejected", kConfiguration,
+             num_more == 0 ? first : first + ", and " + std::to_string(num_more) + " more");
     return report;
   }
   token_ = std::move(token).value();
@@ -323,7 +328,13 @@ ReloadReport Process::Reload(DryRun dry_run) {
   registry_.CountReload(metrics::Registry::ReloadResult::kAccepted);
   report.generation = generation_;
   base::log::Info("reloaded", {{"generation", std::to_string(generation_)}});
+  AddEvent("reloaded", kConfiguration,
+           "generation " + std::to_string(generation_) + " is in force");
   return report;
+}
+
+void Process::AddEvent(std::string kind, std::string object, std::string text) {
+  events_.Add({loop_.WallNow(), std::move(kind), std::move(object), std::move(text)});
 }
 
 std::string Process::OpenAdmin(const conf::Config& config) {
@@ -381,9 +392,7 @@ void Process::StartThreads() {
     for (const auto& worker : workers_) worker->LeaveEndpoint(endpoint);
   };
   hooks.on_event = [this](const health::Event& event) {
-    loop_.Post([this, event] {
-      events_.Add({loop_.WallNow(), event.kind, event.object, event.text});
-    });
+    loop_.Post([this, event] { AddEvent(event.kind, event.object, event.text); });
   };
   monitor_ = std::make_unique<health::Monitor>(*health_loop_, *health_dialer_, *health_resolver_,
                                                health_rng_, registry_, std::move(hooks));

@@ -66,6 +66,7 @@ class Process final : public AdminBackend {
   [[nodiscard]] std::vector<health::DeliveryDoor> DeliveryDoors() const;
   [[nodiscard]] std::string OpenAdmin(const conf::Config& config);
   void WarnOfDroppedLines();
+  void AddEvent(std::string kind, std::string object, std::string text);
   void OnSignal(int signal);
   void OnHousekeeping();
   void OnDrainTick();

@@ -210,10 +210,14 @@ class CheckWorld : public testing::Test {
   metrics::Registry registry_;
   int num_news_ = 0;
   std::vector<std::string> downs_;
+  std::vector<std::string> events_;  // "kind object: text"
   std::unique_ptr<Monitor> monitor_ = std::make_unique<Monitor>(
       loop_, net_, resolver_, rng_, registry_,
       MonitorHooks{[this] { ++num_news_; },
-                   [this](balance::EndpointState& state) { downs_.push_back(state.backend); }});
+                   [this](balance::EndpointState& state) { downs_.push_back(state.backend); },
+                   [this](const Event& event) {
+                     events_.push_back(event.kind + " " + event.object + ": " + event.text);
+                   }});
   balance::EndpointBook book_{
       1, [this](balance::EndpointState& endpoint) { monitor_->LookNow(endpoint); }};
   std::shared_ptr<balance::EndpointTable> table_;

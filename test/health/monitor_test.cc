@@ -4,6 +4,7 @@
 #include "health/monitor.h"
 
 #include "test/health/check_world.h"
+#include "test/health/queue_world.h"
 
 namespace postern::health {
 namespace {
@@ -13,6 +14,7 @@ using balance::Health;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::StartsWith;
 
 class MonitorTest : public CheckWorld {
  protected:
@@ -327,6 +329,82 @@ TEST_F(MonitorTest, AnOperatorsWordIsInForceAtOnceAndShown) {
   EXPECT_EQ(report().weight(), 50);
   EXPECT_EQ(report().configured_weight, 100);
   EXPECT_THAT(report().Words(), HasSubstr("weight 50 by an operator, configured 100"));
+}
+
+// --- events -----------------------------------------------------------------------------------
+
+TEST_F(MonitorTest, EachChangeOfHealthIsOneEventWithItsReason) {
+  ServeImap();
+  Watch(conf::Protocol::kImap);
+  loop_.RunFor(seconds(20));
+  EXPECT_THAT(events_, IsEmpty()) << "who is up from the start is no news";
+  net_.SetDoor(address_, test::SimNet::Door::kRefuses);
+  loop_.RunFor(seconds(60));
+  EXPECT_THAT(events_, ElementsAre("backend_down mail1/imap: was up: checks fail; "
+                                   "connect refused: connection refused"));
+  net_.SetDoor(address_, test::SimNet::Door::kOpen);
+  loop_.RunFor(seconds(60));
+  ASSERT_EQ(events_.size(), 2U);
+  EXPECT_THAT(events_[1], StartsWith("backend_up mail1/imap: was down"));
+}
+
+TEST_F(MonitorTest, ADegradedEndpointIsAnEventThatSaysHowManyFailed) {
+  ServeImap();
+  WatchTwo(conf::Protocol::kImap);
+  loop_.RunFor(seconds(12));
+  for (int i = 0; i < 20; ++i) {
+    state().CountAttempt(0);
+    state().CountFailure(0);
+  }
+  loop_.RunFor(seconds(6));
+  ASSERT_EQ(events_.size(), 1U);
+  EXPECT_THAT(events_[0], StartsWith("backend_degraded mail1/imap: was up: "
+                                     "20 of 20 live attempts failed while checks pass"));
+}
+
+TEST_F(MonitorTest, AnOperatorsWordIsAnEventWhereItChangesSomething) {
+  ServeImap();
+  Watch(conf::Protocol::kImap);
+  loop_.RunFor(seconds(2));
+  monitor_->SetAdmin(state(), AdminState::kReady);
+  monitor_->SetAdmin(state(), AdminState::kDrain);
+  monitor_->SetAdmin(state(), AdminState::kDrain);
+  monitor_->SetAdmin(state(), AdminState::kMaintenance);
+  monitor_->SetAdmin(state(), AdminState::kReady);
+  monitor_->SetWeight(state(), 50);
+  monitor_->SetWeight(state(), 50);
+  EXPECT_THAT(events_,
+              ElementsAre("backend_admin_state mail1/imap: drain by an operator, was ready",
+                          "backend_admin_state mail1/imap: maintenance by an operator, was drain",
+                          "backend_admin_state mail1/imap: ready by an operator, was maintenance",
+                          "backend_weight mail1/imap: 50 by an operator"));
+}
+
+TEST_F(MonitorTest, AnAgentsWordAndAQueueThatCannotBeReadAreEvents) {
+  ServeImap();
+  const auto place = *base::SocketAddress::Parse("10.0.0.9:9154");
+  SourceServer agent(loop_);
+  agent.answer = "drain\n";
+  net_.Listen(place, agent.Door());
+  conf::QueueSource& source = config_->backends[0].queue.emplace();
+  source.kind = conf::QueueSource::Kind::kAgent;
+  source.address = place.ToString();
+  source.soft = 100;
+  source.hard = 1000;
+  source.interval = seconds(5);
+  source.stale_after = seconds(60);
+  Watch(conf::Protocol::kImap);
+  loop_.RunFor(seconds(20));
+  EXPECT_EQ(state().admin.load(), AdminState::kDrain);
+  EXPECT_THAT(events_,
+              ElementsAre("backend_admin_state mail1/imap: drain by its agent, was ready"));
+  net_.SetDoor(place, test::SimNet::Door::kRefuses);
+  loop_.RunFor(seconds(60));
+  net_.SetDoor(place, test::SimNet::Door::kOpen);
+  loop_.RunFor(seconds(60));
+  ASSERT_EQ(events_.size(), 3U);
+  EXPECT_EQ(events_[1], "queue_source_failing mail1: agent: connection refused");
+  EXPECT_EQ(events_[2], "queue_source_works mail1: agent");
 }
 
 }  // namespace

@@ -248,6 +248,32 @@ class CommandsTest(unittest.TestCase):
         code, out, _ = self.run_command("reload", "--config", running.path)
         self.assertEqual((code, out), (0, "reloaded: configuration 2 is in force\n"))
 
+    def test_events_tell_what_operators_did_and_what_became_of_backends(self):
+        with socket.socket() as closed:  # nobody listens there
+            closed.bind(("127.0.0.1", 0))
+            backends = {"mail1": {"host": "127.0.0.1", "imap": {"port": closed.getsockname()[1], "tls": "none"}}}
+            running = self.start(backends=backends)
+
+            def events(kind):
+                every = json.loads(running.get("/api/v1/events")[1])["events"]
+                return [(event["object"], event["text"]) for event in every if event["kind"] == kind]
+            running.wait_for(lambda: events("backend_down"), "the event of a dead backend")
+            ((name, text),) = events("backend_down")
+            self.assertEqual(name, "mail1/imap")
+            self.assertRegex(text, "^was up: .*connect refused")
+            self.assertEqual(self.run_command("drain", "mail1/imap", "--config", running.path)[0], 0)
+            self.assertEqual(self.run_command("weight", "mail1", "50", "--config", running.path)[0], 0)
+            running.write(config(hostnam="x"))
+            self.assertEqual(self.run_command("reload", "--config", running.path)[0], 1)
+            running.write(config(backends=backends))
+            self.assertEqual(self.run_command("reload", "--config", running.path)[0], 0)
+            self.assertEqual(events("backend_admin_state"), [("mail1/imap", "drain by an operator, was ready")])
+            self.assertEqual(events("backend_weight"), [("mail1/imap", "50 by an operator")])
+            ((name, text),) = events("reload_rejected")
+            self.assertEqual(name, "configuration")
+            self.assertRegex(text, r"postern\.json:\d+:\d+: /hostnam: unknown key")
+            self.assertEqual(events("reloaded"), [("configuration", "generation 2 is in force")])
+
     def test_changes_need_the_token(self):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
