@@ -72,6 +72,12 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
      "listener reason", "Connections closed before they were served."},
     {Family::kRouteDecisions, "postern_route_decisions_total", Kind::kCounter, "route rule pool",
      "Which rule decided; pool is a pool's or a backend's name, empty for a refusal."},
+    {Family::kDirectoryLookups, "postern_directory_lookups_total", Kind::kCounter,
+     "directory result",
+     "Questions to a directory by how they were answered; miss: it knows nobody of that name; "
+     "stale: its own answer has run out, but it fails."},
+    {Family::kDirectoryLookupDuration, "postern_directory_lookup_duration_seconds",
+     Kind::kHistogram, "directory", "From a question to its answer, remembered ones left out."},
     {Family::kCommandDuration, "postern_command_duration_seconds", Kind::kHistogram,
      "protocol command", "From a command to its final reply."},
     {Family::kSmtpTransactions, "postern_smtp_transactions_total", Kind::kCounter, "listener reply",

@@ -48,6 +48,8 @@ enum class Family : uint8_t {
   kAuthAttempts,
   kConnectionsRejected,
   kRouteDecisions,
+  kDirectoryLookups,
+  kDirectoryLookupDuration,
   kCommandDuration,
   kSmtpTransactions,
   kSmtpRecipients,
@@ -65,7 +67,7 @@ enum class Family : uint8_t {
   kProcessMaxFds,
   kProcessStartTime,
 };
-inline constexpr int kNumFamilies = 46;
+inline constexpr int kNumFamilies = 48;
 
 struct FamilyRow {
   Family family;

@@ -148,8 +148,15 @@ void Recorder::Auth(conf::Protocol protocol, Mechanism mechanism, AuthResult res
       1);
 }
 
-void Recorder::RouteDecision(const RuleSlots& rule) {
-  Add(rule.decisions, 1);
+void Recorder::RouteDecision(const RuleSlots& rule, size_t target) {
+  Add(rule.decisions[target], 1);
+}
+
+void Recorder::DirectoryLookup(const DirectorySlots& directory, LookupResult result,
+                               base::Duration duration) {
+  Add(directory.results + static_cast<Slot>(result), 1);
+  if (result != LookupResult::kCached && result != LookupResult::kStale)
+    Observe(Family::kDirectoryLookupDuration, directory.duration, duration);
 }
 
 void Recorder::BackendSessionStarted(const EndpointSlots& endpoint) {

@@ -99,7 +99,15 @@ struct CheckSlots {
   Slot duration = 0;  // histogram
 };
 struct RuleSlots {
-  Slot decisions = 0;
+  // One; where a directory's answer is the target: one of no target, then one for each pool and
+  // each backend.
+  std::vector<Slot> decisions;
+};
+// How a directory has answered: the label "result" of directory_lookups_total.
+enum class LookupResult : uint8_t { kHit, kMiss, kCached, kStale, kError };
+struct DirectorySlots {
+  Slot results = 0;   // + LookupResult
+  Slot duration = 0;  // histogram
 };
 
 class Registry;
@@ -124,7 +132,10 @@ class Recorder {
   void Handshake(base::Side side, std::string_view version, std::string_view group, bool is_resumed,
                  bool is_ok);
   void Auth(conf::Protocol protocol, Mechanism mechanism, AuthResult result);
-  void RouteDecision(const RuleSlots& rule);
+  // target: an index of decisions.
+  void RouteDecision(const RuleSlots& rule, size_t target = 0);
+  void DirectoryLookup(const DirectorySlots& directory, LookupResult result,
+                       base::Duration duration);
 
   // A session or transaction holds (no longer holds) a back leg on the endpoint.
   void BackendSessionStarted(const EndpointSlots& endpoint);
@@ -177,6 +188,7 @@ class Registry {
     std::vector<std::vector<EndpointSlots>> endpoints;  // as Config::backends, their endpoints
     std::vector<std::vector<CheckSlots>> checks;        // likewise
     std::vector<std::vector<RuleSlots>> rules;          // as Config::routes, their rules
+    std::vector<DirectorySlots> directories;            // as Config::directories
   };
   // groups: the key exchange groups that the TLS library uses with it, by its own names.
   [[nodiscard]] Slots Configure(const conf::Config& config,

@@ -18,10 +18,17 @@ std::string EndpointProtocol(const conf::Endpoint& endpoint) {
   return std::string(conf::Name(endpoint.protocol));
 }
 
-std::string TargetOf(const conf::Rule& rule) {
-  if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) return pool->name;
-  if (const auto* backend = std::get_if<conf::Rule::ToBackend>(&rule.action)) return backend->name;
-  return "";
+// What a rule can decide for: itself alone, or whatever a directory may name.
+std::vector<std::string> TargetsOf(const conf::Rule& rule, const conf::Config& config) {
+  if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) return {pool->name};
+  if (const auto* backend = std::get_if<conf::Rule::ToBackend>(&rule.action))
+    return {backend->name};
+  std::vector<std::string> targets = {""};
+  if (std::holds_alternative<conf::Rule::DirectoryAnswer>(rule.action)) {
+    for (const conf::Pool& pool : config.pools) targets.push_back(pool.name);
+    for (const conf::Backend& backend : config.backends) targets.push_back(backend.name);
+  }
+  return targets;
 }
 
 // How users of this protocol may log in.
@@ -247,11 +254,19 @@ Registry::Slots Registry::Configure(const conf::Config& config,
   }
   for (const conf::Route& route : config.routes) {
     std::vector<RuleSlots> of_route;
-    for (const conf::Rule& rule : route.rules)
-      of_route.push_back(
-          {impl_->Get(Family::kRouteDecisions, {route.name, rule.name, TargetOf(rule)}, true)});
+    for (const conf::Rule& rule : route.rules) {
+      RuleSlots& its = of_route.emplace_back();
+      for (const std::string& target : TargetsOf(rule, config))
+        its.decisions.push_back(
+            impl_->Get(Family::kRouteDecisions, {route.name, rule.name, target}, true));
+    }
     slots.rules.push_back(std::move(of_route));
   }
+  for (const conf::Directory& directory : config.directories)
+    slots.directories.push_back(
+        {impl_->GetRun(Family::kDirectoryLookups, {directory.name},
+                       {"hit", "miss", "cached", "stale", "error"}, true),
+         impl_->Get(Family::kDirectoryLookupDuration, {directory.name}, true, true)});
   for (const conf::Probe& probe : config.probes) {
     (void)impl_->GetRun(Family::kDeliveryProbes, {probe.name}, DeliveryOutcomeWords(), true);
     for (const std::string& stage : DeliveryStageWords())

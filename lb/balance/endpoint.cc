@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <variant>
 
+#include "lb/base/bytes.h"
 #include "lb/base/check.h"
 #include "lb/base/rng.h"
 
@@ -236,6 +237,32 @@ const Home* EndpointTable::PoolHome(uint32_t pool_index, conf::Protocol listener
 const Home* EndpointTable::BackendHome(uint32_t backend_index, conf::Protocol listener) const {
   POSTERN_CHECK(backend_index < backends_.size());
   return &backends_[backend_index][static_cast<size_t>(listener)];
+}
+
+// By what is configured, and by what a configured name stands for.
+const Home* EndpointTable::HomeAt(std::string_view address, conf::Protocol listener) const {
+  const size_t colon = address.rfind(':');
+  if (colon == std::string_view::npos) return nullptr;
+  std::string_view host = address.substr(0, colon);
+  const std::string_view port = address.substr(colon + 1);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  const auto ip = base::IpAddress::Parse(host);
+  for (const auto& homes : backends_) {
+    const Home& home = homes[static_cast<size_t>(listener)];
+    if (home.members.empty()) continue;
+    const Endpoint& endpoint = *home.members.front();
+    if (std::to_string(endpoint.conf->port) != port) continue;
+    const std::string& own = endpoint.backend->host;
+    if (base::EqualsIgnoreCase(own, host)) return &home;
+    if (!ip) continue;
+    if (base::IpAddress::Parse(own) == ip) return &home;
+    const auto facts = endpoint.state->facts();
+    if (facts != nullptr &&
+        std::find(facts->addresses.begin(), facts->addresses.end(), *ip) != facts->addresses.end())
+      return &home;
+  }
+  return nullptr;
 }
 
 std::vector<const Endpoint*> EndpointTable::Eligible(const conf::Route& route,

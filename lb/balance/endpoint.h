@@ -204,6 +204,9 @@ class EndpointTable {
   // temporarily.
   [[nodiscard]] const Home* PoolHome(uint32_t pool_index, conf::Protocol listener) const;
   [[nodiscard]] const Home* BackendHome(uint32_t backend_index, conf::Protocol listener) const;
+  // The home of the backend that has this address ("10.0.0.11:993", "mail1.internal:993", brackets
+  // about IPv6) as its endpoint for the listener; null: no backend has.
+  [[nodiscard]] const Home* HomeAt(std::string_view address, conf::Protocol listener) const;
   [[nodiscard]] const std::vector<Endpoint>& endpoints() const { return endpoints_; }
   // Endpoints of every pool that the rules of a route can name, for a listener's protocol: what may
   // be announced is what all of these can do.

@@ -198,6 +198,7 @@ void FillSlots(Snapshot& snapshot, const metrics::Registry::Slots& slots) {
     auto parts = std::make_shared<session::Parts>(*worker.parts);
     parts->endpoint_slots = slots.endpoints;
     parts->rule_slots = slots.rules;
+    parts->directory_slots = slots.directories;
     worker.parts = std::move(parts);
     for (auto& listener : worker.listeners) {
       auto filled = std::make_shared<session::ListenerSettings>(*listener);

@@ -52,6 +52,8 @@ struct LookupAnswer {
   base::Duration age{};
   // Its lifetime is over, but nothing newer is to be had.
   bool is_stale = false;
+  // Remembered from an earlier question.
+  bool is_cached = false;
   // kFound: whom the backend is told of in place of what was typed; empty: as it was.
   std::string user;
   // kRefused: for the client, one line; its SMTP reply code ("535 5.7.8"), which may be empty; and

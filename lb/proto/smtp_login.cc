@@ -62,7 +62,7 @@ void SmtpRelay::TakeSasl(SaslServer::Outcome outcome) {
       sasl_.reset();
       password_came_ = now_;
       login_ = std::make_unique<LoginRequest>();
-      return RefuseLogin(SmtpReports::Login::kBadCredentials, nullptr);
+      return RefuseLogin(SmtpReports::Login::kBadCredentials);
     case SaslServer::Outcome::kMalformed:
       sasl_.reset();
       return Bad(SmtpText::kAuthSyntax);
@@ -85,9 +85,15 @@ void SmtpRelay::OnLoginRoute(const RouteAnswer& answer) {
       return OpenAnother();
     case RouteAnswer::Kind::kReject:
     case RouteAnswer::Kind::kUnknown:
-      return RefuseLogin(SmtpReports::Login::kBadCredentials, nullptr);
+      return RefuseLogin(SmtpReports::Login::kBadCredentials);
+    case RouteAnswer::Kind::kRefused: {
+      LoginRefusal refusal;
+      if (!answer.text.empty()) refusal.reply = std::string(answer.text) + "\r\n";
+      refusal.wait = answer.refusal_wait;
+      return RefuseLogin(SmtpReports::Login::kBadCredentials, std::move(refusal));
+    }
     case RouteAnswer::Kind::kBlocked:
-      return RefuseLogin(SmtpReports::Login::kBlocked, nullptr);
+      return RefuseLogin(SmtpReports::Login::kBlocked);
     case RouteAnswer::Kind::kTempFail:
       return FailLogin(Line(SmtpText::kAuthTempFail));
   }
@@ -97,7 +103,9 @@ void SmtpRelay::OnLoginRoute(const RouteAnswer& answer) {
 void SmtpRelay::OnLoginFault(SmtpLegFault fault, EndpointRef endpoint) {
   switch (fault.meaning) {
     case SmtpLegFault::Meaning::kRefusal:
-      return RefuseLogin(SmtpReports::Login::kBadCredentials, &fault);
+      if (!settings_.pass_refusal_text) fault.reply.clear();
+      return RefuseLogin(SmtpReports::Login::kBadCredentials,
+                         {std::move(fault.reply), std::move(fault.challenge), {}});
     case SmtpLegFault::Meaning::kVerdict:
       return FailLogin(fault.reply);
     case SmtpLegFault::Meaning::kFault:
@@ -131,19 +139,17 @@ void SmtpRelay::FailLogin(ByteView reply) {
 }
 
 // A wrong password, an unknown user and a user without a home read alike and come alike.
-void SmtpRelay::RefuseLogin(SmtpReports::Login result, const SmtpLegFault* fault) {
+void SmtpRelay::RefuseLogin(SmtpReports::Login result, LoginRefusal refusal) {
   work_ = Work::kNone;
   reports_.OnLogin(mechanism_, login_->user, result);
   reports_.OnCommand(SmtpVerb::kAuth, now_ - password_came_);
   login_.reset();
   ++num_auth_failures_;
-  refusal_ = Line(SmtpText::kAuthRefused);
-  if (fault != nullptr) {
-    if (settings_.pass_refusal_text && !fault->reply.empty()) refusal_ = fault->reply;
-    challenge_ = fault->challenge;
-  }
+  refusal_ =
+      refusal.reply.empty() ? std::string(Line(SmtpText::kAuthRefused)) : std::move(refusal.reply);
+  challenge_ = std::move(refusal.challenge);
   wait_ = Wait::kRefusal;
-  refusal_due_ = password_came_ + settings_.timeouts.auth_failure_delay;
+  refusal_due_ = password_came_ + std::max(settings_.timeouts.auth_failure_delay, refusal.wait);
   if (refusal_due_ <= now_) SayRefusal();
 }
 

@@ -125,12 +125,14 @@ struct RouteAnswer {
     kHome,
     kReject,    // text, or the relay's own words
     kTempFail,  // likewise
+    kRefused,   // by a directory that has judged the login, or the recipient: text, refusal_wait
     kUnknown,   // no such user or recipient
     kBlocked,   // this client may not try to log in as this user now
   };
   Kind kind = Kind::kUnknown;
   HomeRef home;
   std::string_view text;          // one reply without its line end
+  base::Duration refusal_wait{};  // from the password to its refusal, at least
   bool is_idle_leg_good = false;  // the leg there is may be used for this home
 };
 
@@ -280,6 +282,11 @@ class SmtpRelay {
   [[nodiscard]] uint64_t num_commands() const { return num_commands_; }
   // Of the login that the backend has accepted; empty: none.
   [[nodiscard]] const std::string& user() const;
+  // The login under way, or accepted; null: none.
+  [[nodiscard]] const LoginRequest* login() const { return login_.get(); }
+  [[nodiscard]] std::string_view hello() const { return hello_; }
+  // Of the transaction under way.
+  [[nodiscard]] std::string_view reverse_path() const { return mail_.from; }
   [[nodiscard]] const SmtpReplies& replies() const { return replies_; }
 
  private:
@@ -424,7 +431,13 @@ class SmtpRelay {
   void OnLoginRoute(const RouteAnswer& answer);
   void OnLoginFault(SmtpLegFault fault, EndpointRef endpoint);
   void LoginOk();
-  void RefuseLogin(SmtpReports::Login result, const SmtpLegFault* fault);
+  struct LoginRefusal {
+    std::string reply;      // whole lines; empty: our own
+    std::string challenge;  // to be passed on before it
+    base::Duration wait{};
+  };
+  void RefuseLogin(SmtpReports::Login result) { RefuseLogin(result, LoginRefusal()); }
+  void RefuseLogin(SmtpReports::Login result, LoginRefusal refusal);
   void FailLogin(base::ByteView reply);
   void SayRefusal();
 

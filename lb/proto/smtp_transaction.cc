@@ -23,6 +23,7 @@ void SmtpRelay::OnRecipientRoute(const RouteAnswer& answer) {
       is_idle_leg_good_ = answer.is_idle_leg_good;
       return PlaceRecipient();
     case RouteAnswer::Kind::kReject:
+    case RouteAnswer::Kind::kRefused:
       return RefuseRecipient(words(SmtpText::kRejected), SmtpReports::Recipient::kRejected);
     case RouteAnswer::Kind::kTempFail:
     case RouteAnswer::Kind::kBlocked:

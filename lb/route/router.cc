@@ -3,7 +3,9 @@
 #include "lb/route/router.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <functional>
+#include <map>
 #include <utility>
 
 #include "lb/base/bytes.h"
@@ -59,23 +61,47 @@ bool IsWithinPercent(double percent, std::string_view salt, std::string_view use
   return static_cast<double>(hash % 10000) < percent * 100;
 }
 
+bool IsOfMailboxes(conf::Protocol listener, const conf::Endpoint& endpoint) {
+  return listener == conf::Protocol::kImap || listener == conf::Protocol::kPop3 ||
+         listener == conf::Protocol::kSieve || listener == conf::Protocol::kLmtp ||
+         endpoint.protocol == conf::Protocol::kLmtp;
+}
+
 }  // namespace
 
 struct Router::Impl {
   struct CompiledRule {
     const conf::Rule* conf;
     Decision decision;
+    std::optional<uint32_t> directory;
   };
   struct CompiledRoute {
     std::string name;
     std::vector<CompiledRule> rules;
   };
-  std::vector<conf::Route>
-      routes;  // own copies: what decisions point into lives as long as the Router
+  // What an answer's words can mean, and for which listeners it may not.
+  struct Target {
+    Decision::Kind kind = Decision::Kind::kPool;
+    uint32_t index = 0;
+    // A pool that a mailbox listener must not be balanced over.
+    std::array<bool, conf::kNumProtocols> is_refused{};
+  };
+  // Own copies: what decisions point into lives as long as the Router.
+  std::vector<conf::Route> routes;
+  std::vector<conf::Table> tables;  // by directory
   std::vector<CompiledRoute> compiled;
+  std::map<std::string, Target, std::less<>> targets;  // by name
 
-  // Empty: it matches; else why not.
+  // Empty: its conditions hold, but for its directory's; else why not.
   static std::string WhyNot(const conf::Rule& rule, const Facts& facts);
+  void AddTargets(const conf::Config& config);
+  [[nodiscard]] std::optional<std::string_view> Translated(uint32_t directory,
+                                                           std::string_view answer) const;
+  [[nodiscard]] std::string_view Resolve(std::string_view value, conf::Protocol listener,
+                                         Decision& decision) const;
+  // Nothing: the next rule.
+  [[nodiscard]] std::optional<Decision> DecideBy(const CompiledRule& rule, const Facts& facts,
+                                                 std::string& why) const;
 };
 
 std::string Router::Impl::WhyNot(const conf::Rule& rule, const Facts& facts) {
@@ -88,16 +114,42 @@ std::string Router::Impl::WhyNot(const conf::Rule& rule, const Facts& facts) {
   if (!rule.users.empty() && !AnyMatches(rule.users, facts.user_key)) return "user differs";
   if (!rule.recipients.empty() && !AnyMatches(rule.recipients, facts.recipient_key))
     return "recipient differs";
-  if (rule.percent) {
-    const std::string_view key = facts.user_key.empty() ? facts.recipient_key : facts.user_key;
-    if (key.empty()) return "nobody is known yet";
-    if (!IsWithinPercent(*rule.percent, rule.salt, key)) return "outside the percentage";
-  }
+  const std::string_view key = facts.user_key.empty() ? facts.recipient_key : facts.user_key;
+  if ((rule.percent || !rule.directory.empty()) && key.empty()) return "nobody is known yet";
+  if (rule.percent && !IsWithinPercent(*rule.percent, rule.salt, key))
+    return "outside the percentage";
   return "";
+}
+
+// A pool without a storage that allows it is never balanced over for mailboxes: the validator has
+// seen to that for the rules, but cannot know what a directory will say.
+void Router::Impl::AddTargets(const conf::Config& config) {
+  for (uint32_t i = 0; i < config.backends.size(); ++i)
+    targets[config.backends[i].name] = {Decision::Kind::kBackend, i, {}};
+  for (uint32_t i = 0; i < config.pools.size(); ++i) {
+    const conf::Pool& pool = config.pools[i];
+    Target target{Decision::Kind::kPool, i, {}};
+    const bool may_balance =
+        pool.storage == conf::Storage::kShared || pool.storage == conf::Storage::kExclusive;
+    for (int protocol = 0; protocol < conf::kNumProtocols && !may_balance; ++protocol) {
+      const auto listener = static_cast<conf::Protocol>(protocol);
+      int num_mailbox_members = 0;
+      for (const std::string& name : pool.backends) {
+        const conf::Endpoint* endpoint =
+            config.backends[IndexOf(config.backends, name)].FindFor(listener);
+        if (endpoint != nullptr && IsOfMailboxes(listener, *endpoint)) ++num_mailbox_members;
+      }
+      target.is_refused[static_cast<size_t>(protocol)] = num_mailbox_members > 1;
+    }
+    targets[pool.name] = target;
+  }
 }
 
 Router::Router(const conf::Config& config) : impl_(std::make_unique<Impl>()) {
   impl_->routes = config.routes;
+  for (const conf::Directory& directory : config.directories)
+    impl_->tables.push_back(directory.table);
+  impl_->AddTargets(config);
   // What patterns are held against is lower case: a pattern with a capital would never match.
   const auto lower = [](std::vector<std::string>& patterns) {
     for (std::string& pattern : patterns) pattern = base::ToLower(pattern);
@@ -117,9 +169,7 @@ Router::Router(const conf::Config& config) : impl_(std::make_unique<Impl>()) {
       Decision decision;
       decision.route = r;
       decision.rule = i;
-      if (!rule.directory.empty()) {
-        decision.kind = Decision::Kind::kTempFail;
-      } else if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) {
+      if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) {
         decision.kind = Decision::Kind::kPool;
         decision.index = IndexOf(config.pools, pool->name);
       } else if (const auto* backend = std::get_if<conf::Rule::ToBackend>(&rule.action)) {
@@ -131,10 +181,10 @@ Router::Router(const conf::Config& config) : impl_(std::make_unique<Impl>()) {
       } else if (const auto* tempfail = std::get_if<conf::Rule::TempFail>(&rule.action)) {
         decision.kind = Decision::Kind::kTempFail;
         decision.text = tempfail->reply;
-      } else {
-        decision.kind = Decision::Kind::kTempFail;
       }
-      compiled.rules.push_back({&rule, decision});
+      std::optional<uint32_t> directory;
+      if (!rule.directory.empty()) directory = IndexOf(config.directories, rule.directory);
+      compiled.rules.push_back({&rule, decision, directory});
     }
     impl_->compiled.push_back(std::move(compiled));
   }
@@ -148,19 +198,93 @@ std::optional<uint32_t> Router::FindRoute(std::string_view name) const {
   return std::nullopt;
 }
 
+std::optional<Decision> Router::Impl::DecideBy(const CompiledRule& rule, const Facts& facts,
+                                               std::string& why) const {
+  why = WhyNot(*rule.conf, facts);
+  if (!why.empty()) return std::nullopt;
+  why = "every condition holds";
+  Decision decision = rule.decision;
+  if (!rule.directory) return decision;
+  const auto answered =
+      std::find_if(facts.answers.begin(), facts.answers.end(),
+                   [&](const Answered& each) { return each.directory == *rule.directory; });
+  if (answered == facts.answers.end()) {
+    why = "its directory is to be asked";
+    decision.kind = Decision::Kind::kAsk;
+    decision.index = *rule.directory;
+    return decision;
+  }
+  decision.answer = &*answered;
+  const auto failed = [&](std::string_view reason) -> std::optional<Decision> {
+    why = "the directory fails: " + std::string(reason);
+    if (rule.conf->on_error_next) return std::nullopt;
+    decision.kind = Decision::Kind::kTempFail;
+    decision.text = {};
+    decision.why = reason;
+    return decision;
+  };
+  const io::LookupAnswer& answer = answered->answer;
+  switch (answer.kind) {
+    case io::LookupAnswer::Kind::kUnknown:
+      why = "the directory knows nobody of that name";
+      return std::nullopt;
+    case io::LookupAnswer::Kind::kRefused:
+      why = "the directory refuses the login";
+      decision.kind = Decision::Kind::kRefused;
+      return decision;
+    case io::LookupAnswer::Kind::kFailed:
+      return failed(answer.why);
+    case io::LookupAnswer::Kind::kFound:
+      break;
+  }
+  const std::optional<std::string_view> value = Translated(*rule.directory, answer.value);
+  if (!value) return failed("its answer is in no row of its table");
+  if (!rule.conf->value.empty() && !PatternMatches(rule.conf->value, *value)) {
+    why = "the directory's answer differs";
+    return std::nullopt;
+  }
+  if (!std::holds_alternative<conf::Rule::DirectoryAnswer>(rule.conf->action)) return decision;
+  const std::string_view fault = Resolve(*value, facts.protocol, decision);
+  if (!fault.empty()) return failed(fault);
+  return decision;
+}
+
+// By the directory's table, where it has one; nothing: no row matches.
+std::optional<std::string_view> Router::Impl::Translated(uint32_t directory,
+                                                         std::string_view answer) const {
+  const conf::Table& table = tables[directory];
+  if (table.empty()) return answer;
+  for (const auto& [pattern, target] : table)
+    if (PatternMatches(pattern, answer)) return target;
+  return std::nullopt;
+}
+
+// From an answer's words to a home; else what is wrong with them.
+std::string_view Router::Impl::Resolve(std::string_view value, conf::Protocol listener,
+                                       Decision& decision) const {
+  const auto target = targets.find(value);
+  if (target == targets.end()) {
+    if (value.find(':') == std::string_view::npos) return "its answer is neither pool nor backend";
+    decision.kind = Decision::Kind::kAddress;
+    decision.text = value;
+    return {};
+  }
+  if (target->second.is_refused[static_cast<size_t>(listener)])
+    return "its answer is a pool whose members do not share their mailboxes";
+  decision.kind = target->second.kind;
+  decision.index = target->second.index;
+  return {};
+}
+
 Decision Router::Decide(uint32_t route, const Facts& facts, std::vector<Tried>* explanation) const {
   POSTERN_CHECK(route < impl_->compiled.size());
+  std::string why;
   for (const Impl::CompiledRule& rule : impl_->compiled[route].rules) {
-    std::string why_not = Impl::WhyNot(*rule.conf, facts);
-    const bool is_match = why_not.empty();
-    if (explanation != nullptr) {
-      const bool needs_directory = is_match && !rule.conf->directory.empty();
-      explanation->push_back({rule.conf->name, is_match,
-                              needs_directory ? "the directory cannot be asked"
-                              : is_match      ? "every condition holds"
-                                              : std::move(why_not)});
-    }
-    if (is_match) return rule.decision;
+    const std::optional<Decision> decision = impl_->DecideBy(rule, facts, why);
+    if (explanation != nullptr)
+      explanation->push_back(
+          {rule.conf->name, decision && decision->kind != Decision::Kind::kAsk, std::move(why)});
+    if (decision) return *decision;
   }
   Decision unknown;
   unknown.route = route;

@@ -46,13 +46,15 @@ proto::FrontPlan PlanOf(const ListenerSettings& listener, const io::Stream& fron
 
 MailDialogue::MailDialogue(SessionEnv& env, const ListenerSettings& listener,
                            const ClientFacts& client, io::Stream& front,
-                           io::Stream::Observer& observer, Accounting& accounting)
+                           io::Stream::Observer& observer, Accounting& accounting,
+                           std::function<void()> went_on)
     : env_(env),
       listener_(listener),
       client_(client),
       front_(front),
       observer_(observer),
       accounting_(accounting),
+      went_on_(std::move(went_on)),
       protocol_(ProtocolOf(listener)),
       front_machine_(proto::MakeFront(protocol_, PlanOf(listener, front))),
       login_deadline_(client.accepted + listener.conf.timeouts.Login(listener.conf.protocol)) {}
@@ -221,6 +223,7 @@ void MailDialogue::ClientGone(std::string why) {
 }
 
 void MailDialogue::EndWith(base::EndCause cause) {
+  query_.reset();
   cause_ = std::move(cause);
   // The log must tell of a refused login or a broken backend, however the session went on.
   if (!last_fault_.empty()) {
@@ -309,51 +312,77 @@ void MailDialogue::OnLogin(const proto::Login& login) {
     return;
   }
   tried_.clear();
-  if (FindHome()) TryNext();
+  FindHome();
 }
 
-bool MailDialogue::FindHome() {
+void MailDialogue::FindHome() {
   const auto route = parts_->router->FindRoute(listener_.conf.route);
-  if (!route) {
-    Unavailable("the route is gone");
-    return false;
-  }
+  if (!route) return Unavailable("the route is gone");
   route::Facts facts;
   facts.listener = listener_.conf.name;
+  facts.protocol = listener_.conf.protocol;
   facts.client = client_.client.ip;
   if (const io::TlsFacts* tls = front_.tls_facts()) facts.sni = tls->server_name;
   facts.user_key = user_key_;
-  const route::Decision decision = parts_->router->Decide(*route, facts);
-  if (decision.kind != route::Decision::Kind::kUnknown)
-    env_.recorder.RouteDecision(parts_->rule_slots[decision.route][decision.rule]);
+  io::LoginFacts login;
+  login.protocol = conf::Name(listener_.conf.protocol);
+  SetLogin(login, request_);
+  login.client = client_.client;
+  login.is_in_tls = front_.in_tls();
+  login.attempt = ++num_lookups_;
+  query_ = std::make_unique<RouteQuery>(parts_, env_.recorder, env_.loop, *route, facts, login);
+  const auto decision = query_->Start([this](const route::Decision& late) {
+    GoBy(late);
+    went_on_();
+  });
+  if (decision) GoBy(*decision);
+}
+
+void MailDialogue::GoBy(const route::Decision& decision) {
+  // What it points to is kept until here.
+  const std::unique_ptr<RouteQuery> query = std::move(query_);
+  CountDecision(env_.recorder, *parts_, decision);
   switch (decision.kind) {
     case route::Decision::Kind::kPool:
-      home_ = parts_->endpoints->PoolHome(decision.index, listener_.conf.protocol);
-      return true;
     case route::Decision::Kind::kBackend:
-      home_ = parts_->endpoints->BackendHome(decision.index, listener_.conf.protocol);
-      return true;
+    case route::Decision::Kind::kAddress:
+      home_ = HomeOf(*parts_, decision, listener_.conf.protocol);
+      if (home_ == nullptr)
+        return Unavailable("the directory names a server that is not configured");
+      if (decision.answer != nullptr && !decision.answer->answer.user.empty()) {
+        back_user_ = decision.answer->answer.user;
+        if (!proto::IsUsableUser(back_user_))
+          return Unavailable("the directory's user is unusable");
+      }
+      return TryNext();
+    case route::Decision::Kind::kRefused:
+      return RefuseBy(decision.answer->answer);
     case route::Decision::Kind::kReject:
     case route::Decision::Kind::kUnknown:
       // Reads like a wrong password, and takes as long.
-      Refuse({}, AuthResult::kBadCredentials);
-      return false;
+      return Refuse({}, AuthResult::kBadCredentials);
     case route::Decision::Kind::kTempFail:
-      Unavailable("tempfail by rule");
-      return false;
+      return Unavailable(decision.why.empty() ? "tempfail by rule" : std::string(decision.why));
+    case route::Decision::Kind::kAsk:
+      POSTERN_CHECK(false);
   }
-  return false;
 }
 
-void MailDialogue::Refuse(const proto::Refusal& refusal, AuthResult result) {
+// A directory that has judged the password itself.
+void MailDialogue::RefuseBy(const io::LookupAnswer& answer) {
+  Refuse({"", listener_.conf.pass_refusal_text ? answer.refusal_text : "", true},
+         AuthResult::kBadCredentials, answer.refusal_delay);
+}
+
+void MailDialogue::Refuse(const proto::Refusal& refusal, AuthResult result, base::Duration wait) {
   refusal_code_ = refusal.code;
   refusal_text_ = refusal.text;
   env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism), result);
   if (result == AuthResult::kBadCredentials && refusal.is_bad_credentials)
     env_.host.AuthFailed(client_.client.ip, user_key_);
   last_fault_ = result == AuthResult::kBlocked ? "login blocked" : "login refused";
-  release_at_ =
-      std::max(env_.loop.Now(), password_at_ + listener_.conf.timeouts.auth_failure_delay);
+  const base::Duration delay = listener_.conf.timeouts.auth_failure_delay;
+  release_at_ = std::max(env_.loop.Now(), password_at_ + std::max(delay, wait));
   if (release_at_ <= env_.loop.Now()) DeliverRefusal();
 }
 

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,7 @@
 #include "lb/io/stream.h"
 #include "lb/proto/machine.h"
 #include "lb/session/accounting.h"
+#include "lb/session/route_query.h"
 #include "lb/session/session_env.h"
 
 namespace postern::session {
@@ -43,9 +45,11 @@ class MailDialogue {
     kEnded,     // cause() says why; the front stream wants closing
   };
 
-  // All references outlive the dialogue. observer: of the streams that it dials.
+  // All references outlive the dialogue. observer: of the streams that it dials. went_on: told when
+  // something has happened that was none of the calls below: a directory has answered.
   MailDialogue(SessionEnv& env, const ListenerSettings& listener, const ClientFacts& client,
-               io::Stream& front, io::Stream::Observer& observer, Accounting& accounting);
+               io::Stream& front, io::Stream::Observer& observer, Accounting& accounting,
+               std::function<void()> went_on);
   ~MailDialogue();
 
   // After each of these, outcome() says how it stands.
@@ -99,8 +103,12 @@ class MailDialogue {
 
   // Login.
   void OnLogin(const proto::Login& login);
-  [[nodiscard]] bool FindHome();
-  void Refuse(const proto::Refusal& refusal, metrics::AuthResult result);
+  void FindHome();
+  void GoBy(const route::Decision& decision);
+  void RefuseBy(const io::LookupAnswer& answer);
+  // wait: what a directory wants the client to wait at least.
+  void Refuse(const proto::Refusal& refusal, metrics::AuthResult result,
+              base::Duration wait = base::Duration::zero());
   void DeliverRefusal();
   void Unavailable(std::string why);
 
@@ -135,6 +143,7 @@ class MailDialogue {
   io::Stream& front_;
   io::Stream::Observer& observer_;
   Accounting& accounting_;
+  const std::function<void()> went_on_;
   const proto::MailProtocol protocol_;
   std::unique_ptr<proto::FrontMachine> front_machine_;
   Outcome outcome_ = Outcome::kGoesOn;
@@ -154,6 +163,8 @@ class MailDialogue {
   const proto::LoginRequest* request_ = nullptr;
   std::shared_ptr<const Parts> parts_;  // keeps home and endpoints alive
   const balance::Home* home_ = nullptr;
+  uint32_t num_lookups_ = 0;
+  std::unique_ptr<RouteQuery> query_;  // while a directory is asked
   std::string user_key_, back_user_;
   base::MonoTime password_at_;
   std::vector<balance::EndpointId> tried_;

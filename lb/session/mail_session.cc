@@ -87,8 +87,8 @@ void MailSession::Start() {
   accounting_.Started();
   front_->SetObserver(this);
   Stream::Observer& observer = *this;
-  dialogue_ =
-      std::make_unique<MailDialogue>(env_, *listener_, client_, *front_, observer, accounting_);
+  dialogue_ = std::make_unique<MailDialogue>(env_, *listener_, client_, *front_, observer,
+                                             accounting_, [this] { FollowDialogue(); });
   dialogue_->Start();
   FollowDialogue();
 }

@@ -19,6 +19,7 @@
 #include "lb/base/address.h"
 #include "lb/base/rng.h"
 #include "lb/io/dialer.h"
+#include "lb/io/lookup.h"
 #include "lb/io/loop.h"
 #include "lb/io/resolver.h"
 #include "lb/io/stream.h"
@@ -58,8 +59,11 @@ struct Parts {
   std::shared_ptr<const balance::EndpointTable> endpoints;
   std::vector<std::vector<metrics::EndpointSlots>> endpoint_slots;  // [backend][endpoint]
   std::vector<std::vector<metrics::RuleSlots>> rule_slots;          // [route][rule]
+  std::vector<metrics::DirectorySlots> directory_slots;             // as Config::directories
   // By EndpointId, per worker: TLS towards it; null where its leg is in clear.
   std::vector<std::shared_ptr<const io::TlsSettings>> back_tls;
+  // As Config::directories; the worker's own.
+  std::vector<std::shared_ptr<io::Directory>> directories;
 };
 
 // The client, as Postern knows it when the session's dialogue begins.

@@ -331,6 +331,7 @@ void SmtpSession::StartFrontTls() {
 
 void SmtpSession::Finish(base::EndCause cause) {
   is_over_ = true;
+  query_.reset();
   timer_.Cancel();
   if (is_front_handshaking_) env_.recorder.Handshake(Side::kFront, "", "", false, false);
   if (back_.leg != 0) ReleaseBack(proto::DropLeg::How::kAtOnce, cause.result);

@@ -19,6 +19,7 @@
 #include "lb/io/stream.h"
 #include "lb/io/timer.h"
 #include "lb/proto/smtp_relay.h"
+#include "lb/session/route_query.h"
 #include "lb/session/session_env.h"
 
 namespace postern::session {
@@ -74,6 +75,7 @@ class SmtpSession final : public Session,
   [[nodiscard]] bool ReadFront();
   void Perform();
   void Do(proto::AskRoute& action);
+  void GoBy(const route::Decision& decision);
   void Do(proto::ToBack& action);
   void Do(proto::OpenLeg& action);
   void Do(proto::DropLeg& action);
@@ -131,6 +133,8 @@ class SmtpSession final : public Session,
   proto::SmtpRelay relay_;
   Back back_;
   std::shared_ptr<const Parts> parts_;  // of the work under way
+  uint32_t num_lookups_ = 0;
+  std::unique_ptr<RouteQuery> query_;  // while a directory is asked
   metrics::SessionAccount account_;
   // Of the client's, what the transactions that have ended were charged with.
   struct Charged {

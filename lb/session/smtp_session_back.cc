@@ -90,6 +90,18 @@ bool SameKeywords(const std::vector<std::string>& known, base::ByteView lines) {
   return index == known.size();
 }
 
+// Its text only where the operator wants it; its code always.
+std::string RefusalOf(const io::LookupAnswer& answer, const conf::Listener& listener) {
+  const bool has_text = listener.pass_refusal_text && !answer.refusal_text.empty();
+  if (answer.refusal_code.empty() && !has_text) return "";
+  const bool is_login = listener.protocol == conf::Protocol::kSubmission;
+  std::string line = answer.refusal_code;
+  if (line.empty()) line = is_login ? "535 5.7.8" : "550 5.7.1";
+  line += ' ';
+  line += has_text ? answer.refusal_text : is_login ? "Authentication failed" : "Refused";
+  return line;
+}
+
 }  // namespace
 
 // --- where to --------------------------------------------------------------------------------
@@ -112,22 +124,55 @@ void SmtpSession::Do(proto::AskRoute& action) {
   }
   route::Facts facts;
   facts.listener = listener_->conf.name;
+  facts.protocol = listener_->conf.protocol;
   facts.client = client_.client.ip;
   if (front_->tls_facts() != nullptr) facts.sni = front_->tls_facts()->server_name;
   (is_user ? facts.user_key : facts.recipient_key) = key;
-  const route::Decision decision = parts.router->Decide(*route, facts);
-  if (decision.kind != route::Decision::Kind::kUnknown)
-    env_.recorder.RouteDecision(parts.rule_slots[decision.route][decision.rule]);
-  const balance::Home* home = nullptr;
+  io::LoginFacts login;
+  login.protocol = "smtp";
+  SetLogin(login, is_user ? relay_.login() : nullptr);
+  login.client = client_.client;
+  login.hello = relay_.hello();
+  login.from = relay_.reverse_path();
+  login.to = is_user ? std::string_view() : action.name;
+  login.is_in_tls = front_->in_tls();
+  login.attempt = ++num_lookups_;
+  query_ = std::make_unique<RouteQuery>(parts_, env_.recorder, env_.loop, *route, facts, login);
+  const auto decision = query_->Start([this](const route::Decision& late) {
+    GoBy(late);
+    Drive();
+  });
+  if (decision) GoBy(*decision);
+}
+
+void SmtpSession::GoBy(const route::Decision& decision) {
+  // What it points to is kept until here.
+  const std::unique_ptr<RouteQuery> query = std::move(query_);
+  CountDecision(env_.recorder, *parts_, decision);
+  proto::RouteAnswer answer;
+  answer.text = decision.text;
+  std::string refusal;
   switch (decision.kind) {
     case route::Decision::Kind::kPool:
-      home = parts.endpoints->PoolHome(decision.index, listener_->conf.protocol);
-      break;
     case route::Decision::Kind::kBackend:
-      home = parts.endpoints->BackendHome(decision.index, listener_->conf.protocol);
+    case route::Decision::Kind::kAddress:
+      if (const balance::Home* home = HomeOf(*parts_, decision, listener_->conf.protocol)) {
+        answer.kind = proto::RouteAnswer::Kind::kHome;
+        answer.home = {home, &ContainsEndpoint};
+        answer.is_idle_leg_good = IsIdleLegGood(*home);
+      } else {
+        answer.kind = proto::RouteAnswer::Kind::kTempFail;
+      }
+      answer.text = {};
       break;
     case route::Decision::Kind::kReject:
       answer.kind = proto::RouteAnswer::Kind::kReject;
+      break;
+    case route::Decision::Kind::kRefused:
+      answer.kind = proto::RouteAnswer::Kind::kRefused;
+      refusal = RefusalOf(decision.answer->answer, listener_->conf);
+      answer.text = refusal;
+      answer.refusal_wait = decision.answer->answer.refusal_delay;
       break;
     case route::Decision::Kind::kTempFail:
       answer.kind = proto::RouteAnswer::Kind::kTempFail;
@@ -135,14 +180,10 @@ void SmtpSession::Do(proto::AskRoute& action) {
     case route::Decision::Kind::kUnknown:
       answer.kind = proto::RouteAnswer::Kind::kUnknown;
       break;
+    case route::Decision::Kind::kAsk:
+      POSTERN_CHECK(false);
   }
-  answer.text = decision.text;
-  if (home != nullptr) {
-    answer.kind = proto::RouteAnswer::Kind::kHome;
-    answer.home = {home, &ContainsEndpoint};
-    answer.is_idle_leg_good = IsIdleLegGood(*home);
-  }
-  relay_.OnRoute(answer, now);
+  relay_.OnRoute(answer, env_.loop.Now());
 }
 
 // Could a member take work whose mail queue is within its limit? As PickEndpoint chooses.

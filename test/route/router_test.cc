@@ -135,10 +135,175 @@ TEST_F(RouterTest, RejectAndTempFailCarryTheirReply) {
   EXPECT_EQ(decision.text, "451 4.3.0 later");
 }
 
-TEST_F(RouterTest, ADirectoryThatCannotBeAskedNeverFallsThrough) {
-  Add("people").directory = "people";
-  Add("rest").action = conf::Rule::ToPool{"store"};
-  EXPECT_EQ(Decide({}).kind, Decision::Kind::kTempFail);
+// --- directories --------------------------------------------------------------------------------
+
+class DirectoryRuleTest : public RouterTest {
+ protected:
+  DirectoryRuleTest() {
+    config_.directories.resize(2);
+    config_.directories[0].name = "people";
+    config_.directories[1].name = "cloud";
+    facts_.user_key = "alice@example.com";
+    facts_.protocol = conf::Protocol::kImap;
+  }
+  conf::Rule& Ask(const std::string& directory) {
+    conf::Rule& rule = Add("asks-" + directory);
+    rule.directory = directory;
+    return rule;
+  }
+  void AddRest() { Add("rest").action = conf::Rule::ToPool{"store"}; }
+  void Answer(io::LookupAnswer::Kind kind, const std::string& value = "", uint32_t directory = 0) {
+    io::LookupAnswer answer;
+    answer.kind = kind;
+    answer.value = value;
+    answer.why = "no route to host";
+    answers_.push_back({directory, answer});
+    facts_.answers = answers_;
+  }
+  Decision Decide() { return RouterTest::Decide(facts_); }
+
+  using Kind = io::LookupAnswer::Kind;
+  Facts facts_;
+  std::vector<Answered> answers_;
+};
+
+TEST_F(DirectoryRuleTest, IsAskedOnceTheOtherConditionsHold) {
+  Ask("people").users = {"bob@*"};
+  Ask("cloud");
+  const Decision decision = Decide();
+  EXPECT_EQ(decision.kind, Decision::Kind::kAsk);
+  EXPECT_EQ(decision.index, 1U);
+}
+
+TEST_F(DirectoryRuleTest, IsNotAskedAboutNobody) {
+  Ask("people");
+  AddRest();
+  facts_.user_key = {};
+  EXPECT_EQ(Decide().kind, Decision::Kind::kPool);
+}
+
+TEST_F(DirectoryRuleTest, ItsAnswerIsAPoolOrABackend) {
+  Ask("people");
+  AddRest();
+  Answer(Kind::kFound, "mail2");
+  Decision decision = Decide();
+  EXPECT_EQ(decision.kind, Decision::Kind::kBackend);
+  EXPECT_EQ(decision.index, 1U);
+  EXPECT_EQ(decision.answer, answers_.data());
+  answers_[0].answer.value = "store";
+  decision = Decide();
+  EXPECT_EQ(decision.kind, Decision::Kind::kPool);
+  EXPECT_EQ(decision.index, 0U);
+  answers_[0].answer.value = "10.0.0.1:993";
+  decision = Decide();
+  EXPECT_EQ(decision.kind, Decision::Kind::kAddress);
+  EXPECT_EQ(decision.text, "10.0.0.1:993");
+}
+
+TEST_F(DirectoryRuleTest, AnswersGoThroughTheTable) {
+  config_.directories[0].table = {{"*/cn=SRV1", "mail1"}, {"*/cn=SRV*", "mail2"}};
+  Ask("people");
+  AddRest();
+  Answer(Kind::kFound, "/o=x/cn=SRV1");
+  EXPECT_EQ(Decide().index, 0U);
+  answers_[0].answer.value = "/o=x/cn=SRV9";
+  EXPECT_EQ(Decide().index, 1U);
+  answers_[0].answer.value = "/o=x/cn=OTHER";
+  EXPECT_EQ(Decide().kind, Decision::Kind::kTempFail);
+}
+
+TEST_F(DirectoryRuleTest, WhoIsUnknownGoesOnToTheNextRule) {
+  Ask("people");
+  AddRest();
+  Answer(Kind::kUnknown);
+  EXPECT_EQ(Decide().rule, 1U);
+}
+
+TEST_F(DirectoryRuleTest, AFailureNeverFallsThrough) {
+  Ask("people");
+  AddRest();
+  Answer(Kind::kFailed);
+  const Decision decision = Decide();
+  EXPECT_EQ(decision.kind, Decision::Kind::kTempFail);
+  EXPECT_EQ(decision.rule, 0U);
+  EXPECT_EQ(decision.why, "no route to host");
+}
+
+TEST_F(DirectoryRuleTest, AFailureGoesOnWhereTheRuleSaysSo) {
+  Ask("people").on_error_next = true;
+  AddRest();
+  Answer(Kind::kFailed);
+  EXPECT_EQ(Decide().rule, 1U);
+  answers_[0].answer.kind = Kind::kFound;
+  answers_[0].answer.value = "nonsense";
+  EXPECT_EQ(Decide().rule, 1U);
+}
+
+TEST_F(DirectoryRuleTest, NonsenseIsAFailure) {
+  Ask("people");
+  AddRest();
+  Answer(Kind::kFound, "mail3");
+  EXPECT_EQ(Decide().kind, Decision::Kind::kTempFail);
+}
+
+TEST_F(DirectoryRuleTest, APoolThatDoesNotShareItsMailboxesIsAFailureForMailboxes) {
+  for (conf::Backend& backend : config_.backends)
+    backend.endpoints = {{.protocol = conf::Protocol::kSubmission},
+                         {.protocol = conf::Protocol::kImap}};
+  config_.pools[0].backends = {"mail1", "mail2"};
+  Ask("people");
+  Answer(Kind::kFound, "store");
+  for (const auto storage : {conf::Storage::kUnset, conf::Storage::kSeparate}) {
+    config_.pools[0].storage = storage;
+    facts_.protocol = conf::Protocol::kImap;
+    EXPECT_EQ(Decide().kind, Decision::Kind::kTempFail);
+    facts_.protocol = conf::Protocol::kSubmission;
+    EXPECT_EQ(Decide().kind, Decision::Kind::kPool);
+  }
+  config_.pools[0].storage = conf::Storage::kShared;
+  facts_.protocol = conf::Protocol::kImap;
+  EXPECT_EQ(Decide().kind, Decision::Kind::kPool);
+}
+
+TEST_F(DirectoryRuleTest, AValueIsAConditionOnTheAnswer) {
+  conf::Rule& sales = Ask("people");
+  sales.value = "sales*";
+  sales.action = conf::Rule::ToBackend{"mail2"};
+  AddRest();
+  Answer(Kind::kFound, "sales-east");
+  EXPECT_EQ(Decide().kind, Decision::Kind::kBackend);
+  answers_[0].answer.value = "lab";
+  EXPECT_EQ(Decide().rule, 1U);
+}
+
+TEST_F(DirectoryRuleTest, TheNextDirectoryIsAskedInItsTurn) {
+  Ask("people");
+  Ask("cloud");
+  Answer(Kind::kUnknown);
+  EXPECT_EQ(Decide().kind, Decision::Kind::kAsk);
+  EXPECT_EQ(Decide().index, 1U);
+  Answer(Kind::kFound, "mail1", 1);
+  EXPECT_EQ(Decide().kind, Decision::Kind::kBackend);
+}
+
+TEST_F(DirectoryRuleTest, ARefusedLoginIsRefused) {
+  Ask("people").on_error_next = true;  // a verdict is no error
+  AddRest();
+  Answer(Kind::kRefused);
+  EXPECT_EQ(Decide().kind, Decision::Kind::kRefused);
+}
+
+TEST_F(DirectoryRuleTest, TheExplanationSaysWhatItSaid) {
+  Ask("people").on_error_next = true;
+  AddRest();
+  Answer(Kind::kFailed);
+  router_ = std::make_unique<Router>(config_);
+  std::vector<Tried> tried;
+  (void)router_->Decide(0, facts_, &tried);
+  ASSERT_EQ(tried.size(), 2U);
+  EXPECT_FALSE(tried[0].matched);
+  EXPECT_EQ(tried[0].why, "the directory fails: no route to host");
+  EXPECT_TRUE(tried[1].matched);
 }
 
 TEST_F(RouterTest, PercentIsMonotone) {

@@ -448,6 +448,8 @@ void MailWorld::Begin() {
   parts->endpoints = table;
   parts->endpoint_slots = slots.endpoints;
   parts->rule_slots = slots.rules;
+  parts->directory_slots = slots.directories;
+  parts->directories = directories;
   for (const balance::Endpoint& end : table->endpoints())
     parts->back_tls.push_back(
         end.conf->tls == conf::TlsMode::kNone ? nullptr : std::make_shared<OpaqueTls>());

@@ -97,7 +97,8 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   // --- before Begin: what is to be different ---
   bool is_short_of_buffers = false;  // all sessions together hold too much
   bool checks_metrics = true;        // when it goes; they are slow to ask for
-  conf::Config config;               // listener "l", backends "b1", "b2", pool "p", route "r"
+  std::vector<std::shared_ptr<io::Directory>> directories;  // as config.directories
+  conf::Config config;  // listener "l", backends "b1", "b2", pool "p", route "r"
   [[nodiscard]] conf::Listener& listener() { return config.listeners[0]; }
   [[nodiscard]] conf::Endpoint& endpoint(int backend) {
     return config.backends[static_cast<size_t>(backend)].endpoints[0];

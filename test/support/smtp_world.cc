@@ -318,6 +318,8 @@ std::shared_ptr<const session::Parts> SmtpWorld::BuildParts() {
   parts->endpoints = table;
   parts->endpoint_slots = slots_.endpoints;
   parts->rule_slots = slots_.rules;
+  parts->directory_slots = slots_.directories;
+  parts->directories = directories;
   for (const balance::Endpoint& end : table->endpoints())
     parts->back_tls.push_back(
         end.conf->tls == conf::TlsMode::kNone ? nullptr : std::make_shared<OpaqueTls>());

@@ -70,6 +70,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   // --- before Begin: what is to be different ---
   // listener "l", backends "b1" to "b3", pools "p" (b1, b2) and "q" (b3), route "r"; recipients
   // at away.example live in q, those at nowhere.example nowhere.
+  std::vector<std::shared_ptr<io::Directory>> directories;  // as config.directories
   conf::Config config;
   [[nodiscard]] conf::Listener& listener() { return config.listeners[0]; }
   [[nodiscard]] conf::Endpoint& endpoint(int backend) {

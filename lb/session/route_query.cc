@@ -1,0 +1,131 @@
+// route_query: decide, ask, decide again.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/session/route_query.h"
+
+#include <utility>
+
+namespace postern::session {
+namespace {
+
+metrics::LookupResult ResultOf(const io::LookupAnswer& answer) {
+  if (answer.kind == io::LookupAnswer::Kind::kFailed) return metrics::LookupResult::kError;
+  if (answer.is_stale) return metrics::LookupResult::kStale;
+  if (answer.is_cached) return metrics::LookupResult::kCached;
+  return answer.kind == io::LookupAnswer::Kind::kUnknown ? metrics::LookupResult::kMiss
+                                                         : metrics::LookupResult::kHit;
+}
+
+io::LookupAnswer CannotBeAsked() {
+  io::LookupAnswer answer;
+  answer.why = "this build cannot ask it";
+  return answer;
+}
+
+}  // namespace
+
+RouteQuery::RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder,
+                       io::Loop& loop, uint32_t route, const route::Facts& facts,
+                       std::optional<io::LoginFacts> login)
+    : parts_(std::move(parts)),
+      recorder_(recorder),
+      loop_(loop),
+      route_(route),
+      listener_(facts.listener),
+      sni_(facts.sni),
+      user_key_(facts.user_key),
+      recipient_key_(facts.recipient_key),
+      facts_(facts),
+      login_(std::move(login)) {
+  facts_.listener = listener_;
+  facts_.sni = sni_;
+  facts_.user_key = user_key_;
+  facts_.recipient_key = recipient_key_;
+}
+
+route::Decision RouteQuery::Decide(std::vector<route::Tried>* explanation) const {
+  route::Facts facts = facts_;
+  facts.answers = answers_;
+  return parts_->router->Decide(route_, facts, explanation);
+}
+
+std::vector<route::Tried> RouteQuery::Explain() const {
+  std::vector<route::Tried> tried;
+  (void)Decide(&tried);
+  return tried;
+}
+
+std::optional<route::Decision> RouteQuery::Start(Done done) {
+  done_ = std::move(done);
+  return GoOn();
+}
+
+// Each directory is asked once: the loop ends when the last has answered.
+std::optional<route::Decision> RouteQuery::GoOn() {
+  while (true) {
+    const route::Decision decision = Decide(nullptr);
+    if (decision.kind != route::Decision::Kind::kAsk) return decision;
+    const uint32_t index = decision.index;
+    asked_at_ = loop_.Now();
+    if (index >= parts_->directories.size() || parts_->directories[index] == nullptr) {
+      Take(index, CannotBeAsked());
+      continue;
+    }
+    const io::LookupQuery query{user_key_.empty() ? recipient_key_ : user_key_,
+                                login_ ? &*login_ : nullptr};
+    std::optional<io::LookupAnswer> answer = parts_->directories[index]->Ask(
+        query, [this, index](const io::LookupAnswer& late) { OnAnswer(index, late); }, lookup_);
+    if (!answer) return std::nullopt;
+    Take(index, std::move(*answer));
+  }
+}
+
+// The question that was answered, and whoever asked it, may go away meanwhile.
+void RouteQuery::OnAnswer(uint32_t directory, io::LookupAnswer answer) {
+  Take(directory, std::move(answer));
+  const std::optional<route::Decision> decision = GoOn();
+  if (!decision) return;
+  const Done done = std::exchange(done_, nullptr);
+  done(*decision);
+}
+
+void RouteQuery::Take(uint32_t directory, io::LookupAnswer answer) {
+  recorder_.DirectoryLookup(parts_->directory_slots[directory], ResultOf(answer),
+                            loop_.Now() - asked_at_);
+  answers_.push_back({directory, std::move(answer)});
+}
+
+// LOGIN, USER and PASS are PLAIN by other words.
+void SetLogin(io::LoginFacts& facts, const proto::LoginRequest* login) {
+  const bool is_token = login != nullptr && proto::IsToken(login->mechanism);
+  facts.mechanism = login == nullptr ? "none" : is_token ? proto::Name(login->mechanism) : "plain";
+  facts.user = login == nullptr ? std::string_view() : login->user;
+  facts.password = login == nullptr ? nullptr : is_token ? &login->message : &login->password;
+}
+
+const balance::Home* HomeOf(const Parts& parts, const route::Decision& decision,
+                            conf::Protocol listener) {
+  switch (decision.kind) {
+    case route::Decision::Kind::kPool:
+      return parts.endpoints->PoolHome(decision.index, listener);
+    case route::Decision::Kind::kBackend:
+      return parts.endpoints->BackendHome(decision.index, listener);
+    case route::Decision::Kind::kAddress:
+      return parts.endpoints->HomeAt(decision.text, listener);
+    default:
+      return nullptr;
+  }
+}
+
+void CountDecision(metrics::Recorder& recorder, const Parts& parts,
+                   const route::Decision& decision) {
+  if (decision.kind == route::Decision::Kind::kUnknown) return;
+  const metrics::RuleSlots& rule = parts.rule_slots[decision.route][decision.rule];
+  size_t target = 0;
+  if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kPool)
+    target = 1 + decision.index;
+  if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kBackend)
+    target = 1 + parts.config->pools.size() + decision.index;
+  recorder.RouteDecision(rule, target);
+}
+
+}  // namespace postern::session
