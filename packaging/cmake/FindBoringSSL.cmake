@@ -6,6 +6,15 @@
 # BoringSSL_RUNPATH (the private library folder, empty for a static build).
 # The system's OpenSSL is never picked up: every search is restricted to the tree that was asked for.
 
+set(BORINGSSL_ROOT "" CACHE PATH "Install tree of an upstream BoringSSL; empty: Debian's")
+if(NOT "${BORINGSSL_ROOT}" STREQUAL "${BoringSSL_LAST_ROOT}")
+  # Another tree than at the last configuration: what was found then must not be kept.
+  unset(BoringSSL_INCLUDE_DIR CACHE)
+  unset(BoringSSL_SSL_LIBRARY CACHE)
+  unset(BoringSSL_CRYPTO_LIBRARY CACHE)
+endif()
+set(BoringSSL_LAST_ROOT "${BORINGSSL_ROOT}" CACHE INTERNAL "BORINGSSL_ROOT of the last configuration")
+
 if(BORINGSSL_ROOT)
   set(_bssl_include ${BORINGSSL_ROOT}/include)
   set(_bssl_lib ${BORINGSSL_ROOT}/lib ${BORINGSSL_ROOT}/lib64)
