@@ -2,13 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/tls/tls_library.h"
 
-#include <openssl/base.h>
+#include <openssl/ssl.h>
 
 namespace postern::tls {
-namespace {
-// Since this version of the API the library has the group of the final standard.
-constexpr int kFirstWithMlkem = 32;
-}  // namespace
 
 std::string LibraryName() {
   std::string name = "BoringSSL API " + std::to_string(BORINGSSL_API_VERSION);
@@ -21,7 +17,12 @@ bool IsLibraryCurrent() {
 }
 
 bool HasMlkem() {
-  return BORINGSSL_API_VERSION >= kFirstWithMlkem;
+  // Not by the version of the API: that was 32 for half a year before the group came.
+#ifdef SSL_GROUP_X25519_MLKEM768
+  return true;
+#else
+  return false;
+#endif
 }
 
 }  // namespace postern::tls
