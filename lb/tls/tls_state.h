@@ -4,7 +4,7 @@
 //           them), so everything that a callback touches is owned by the SSL_CTX, which the
 //           session holds a reference to.
 // Owner:    the SSL_CTX.   Thread: the worker that the context was made for.
-// Tests:    test/tls/tls_context_test.cc
+// Tests:    test/tls/tls_context_test.cc, test/tls/tls_policy_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -202,6 +202,7 @@ TEST_F(TlsContextTest, AClientWithRsaSuitesOnlyGetsRsaBeforeTls13) {
   EXPECT_FALSE(client.IsEcdsa());
   EXPECT_EQ(client.facts.version, "TLSv1.2");
   EXPECT_EQ(client.facts.cipher, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+  EXPECT_EQ(client.facts.group, "X25519");  // hybrid groups are of TLS 1.3 alone
 }
 
 TEST_F(TlsContextTest, RefusesOldVersionsAndSuites) {
