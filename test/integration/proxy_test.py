@@ -5,14 +5,17 @@ import imaplib
 import os
 import poplib
 import select
+import shutil
 import signal
 import smtplib
 import socket
 import ssl
+import subprocess
 import unittest
+from types import SimpleNamespace
 
 import backends
-from postern import Postern, client_tls, make_certificates, server_tls, temporary_folder
+from postern import BINARY, Postern, client_tls, make_certificates, server_tls, temporary_folder
 
 USERS = {"alice": "secret", "bob": 'pa"ss\\w rd'}
 
@@ -254,6 +257,36 @@ class ProxyTest(unittest.TestCase):
         self.assertEqual(
             postern.metric('postern_backend_phase_duration_seconds_count{backend="mail1",protocol="imap",phase="login"}'),
             1)
+
+    def test_two_posterns_use_the_best_group_that_the_library_has(self):
+        text = subprocess.run([BINARY, "version"], check=True, capture_output=True, text=True).stdout
+        best = "X25519" if "without X25519MLKEM768" in text else "X25519MLKEM768"
+        for mode in ("implicit", "starttls"):
+            with self.subTest(mode=mode), temporary_folder() as folder:
+                for name in ("ca.pem", "backend.crt", "backend.key"):
+                    shutil.copy(os.path.join(self.folder, name), folder)
+                server = self.server(backends.imap, "mail1")
+                inner = Postern(folder, {
+                    "listeners": [{"name": "imap", "protocol": "imap", "address": "127.0.0.1:0", "tls": mode, "route": "r"}],
+                    "tls": {"certificates": [{"cert": "backend.crt", "key": "backend.key"}]},
+                    "backends": {"mail1": {"host": "127.0.0.1", "imap": {"port": server.port, "tls": "none"}}},
+                    "pools": {"p": {"backends": ["mail1"], "storage": "shared"}},
+                    "routes": {"r": [{"pool": "p"}]}})
+                try:
+                    outer = self.start("imap", [SimpleNamespace(name="inner", port=inner.ports["imap"])], backend_tls=mode)
+                    client = self.imap()
+                    self.assertEqual(client.login("alice", "secret")[0], "OK")
+                    client.logout()
+                    for postern, side in ((outer, "back"), (inner, "front")):
+                        ok = [line for line in postern.get("/metrics")[1].splitlines()
+                              if line.startswith('postern_tls_handshakes_total{side="%s"' % side)
+                              and 'result="ok"' in line and not line.endswith(" 0")]
+                        self.assertTrue(ok)
+                        for line in ok:
+                            self.assertIn('version="TLSv1.3",group="%s"' % best, line)
+                    self.assertEqual(outer.stop(), 0)
+                finally:
+                    self.assertEqual(inner.stop(), 0, inner.output()[-3000:])
 
     # --- POP3 ---
     def test_pop3_in_every_tls_mode(self):
