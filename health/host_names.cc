@@ -25,7 +25,9 @@ struct HostNames::Host {
 HostNames::HostNames(io::Loop& loop, io::Resolver& resolver, OnResolved on_resolved)
     : loop_(loop), resolver_(resolver), on_resolved_(std::move(on_resolved)) {}
 
-HostNames::~HostNames() = default;
+HostNames::~HostNames() {
+  *is_alive_ = false;
+}
 
 void HostNames::Watch(const std::set<std::string>& hosts) {
   ++generation_;
@@ -37,9 +39,10 @@ void HostNames::Watch(const std::set<std::string>& hosts) {
 }
 
 void HostNames::Ask(Host& host) {
-  resolver_.Resolve(host.name,
-                    [this, name = host.name, generation = generation_](
-                        const io::ResolvedName& answer) { OnAnswer(name, generation, answer); });
+  resolver_.Resolve(host.name, [this, is_alive = is_alive_, name = host.name,
+                                generation = generation_](const io::ResolvedName& answer) {
+    if (*is_alive) OnAnswer(name, generation, answer);
+  });
 }
 
 void HostNames::OnAnswer(const std::string& name, uint64_t generation,

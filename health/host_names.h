@@ -49,6 +49,8 @@ class HostNames {
   const OnResolved on_resolved_;
   uint64_t generation_ = 0;
   std::map<std::string, std::unique_ptr<Host>> hosts_;
+  // The resolver lives longer, and so may its answers.
+  const std::shared_ptr<bool> is_alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace postern::health

@@ -69,6 +69,15 @@ TEST_F(MonitorTest, AnotherAddressIsNewsAndTheSameInAnotherOrderIsNot) {
   EXPECT_EQ(num_news_, 1);
 }
 
+TEST_F(MonitorTest, AnAnswerAfterTheEndIsDropped) {
+  ServeImap();
+  Watch(conf::Protocol::kImap);
+  ASSERT_EQ(resolver_.asked.size(), 1U);
+  monitor_.reset();
+  loop_.RunFor(seconds(1));
+  EXPECT_EQ(num_news_, 0);
+}
+
 TEST_F(MonitorTest, AFailedLookupKeepsTheAddresses) {
   ServeImap();
   resolver_.answer.ttl = seconds(5);
