@@ -45,7 +45,7 @@ void Validator::CheckDirectories() {
       continue;
     }
     const MapAnswers answers = ReadMapAnswers(directory.path);
-    for (const MapAnswers::Fault& fault : answers.faults) {
+    for (const MapFault& fault : answers.faults) {
       if (fault.line == 0) {
         problems_.Error(path + "/path", directory.path + " " + fault.message);
       } else {
@@ -56,7 +56,7 @@ void Validator::CheckDirectories() {
     for (const auto& [answer, line] : answers.first_lines) {
       if (is_name(answer)) {
         map_answers_[directory.name].insert(answer);
-      } else if (num_told++ < MapAnswers::kMaxFaults) {
+      } else if (num_told++ < MapReader::kMaxFaults) {
         problems_.Warning(path + "/path",
                           directory.path + ":" + std::to_string(line) +
                               ": there is no pool or backend " + Quoted(answer),
