@@ -47,7 +47,8 @@ TESTS_WITH_TLS = ("test/support/", "test/integration/", "test/net/", "test/fuzz/
 SYSTEM_HEADERS = re.compile(
     r"(sys/(socket|un|epoll|select|stat|mman|wait|resource)|netinet/\w+|arpa/inet|netdb|unistd|fcntl|"
     r"poll|pthread|signal)\.h$|(fstream|iostream|thread|future|csignal|filesystem|condition_variable)$")
-PURE_BOXES = ("lb/proto", "lb/route", "lb/balance", "lb/session", "lb/io", "health")
+PURE_BOXES = ("lb/proto", "lb/route", "lb/balance", "lb/session", "lb/directory", "lb/io",
+              "health")
 
 # Chance and time are parameters, so that every run can be repeated.
 CLOCKS_AND_CHANCE = re.compile(
