@@ -251,7 +251,9 @@ constexpr Key kDirectory[] = {
     Key{"cache", T::kObject, "cache", "", kNew, "How long answers are kept."}.Only(
         "auth_http ldap redis"),
     Key{"path", T::kPath, "", kRequired, kNew,
-        "The map: a key and an answer per line; `#` starts a comment."}
+        "The map: a key and an answer per line; `#` starts a comment. A key is an address, a "
+        "domain "
+        "(`@example.com`) or a pattern (`*`); of several that match, that of fewer users counts."}
         .Only("file"),
     Key{"url", T::kUrls, "http https", "", kNew, "The server."}.Only("auth_http"),
     Key{"urls", T::kUrls, "http https ldap ldaps", "", kNew, "The servers, in order."}.Only(
