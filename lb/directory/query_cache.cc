@@ -3,7 +3,6 @@
 #include "lb/directory/query_cache.h"
 
 #include <cmath>
-#include <iterator>
 #include <utility>
 
 #include "lb/base/check.h"

@@ -20,7 +20,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # From the quickest to the slowest: the first that fails has killed the mutant.
-PROGRAMS = ["io", "balance", "route", "proto", "dialogue", "session", "matrix", "sim"]
+PROGRAMS = ["io", "balance", "route", "conf", "directory", "proto", "dialogue", "session", "matrix", "sim"]
 SECONDS = 180
 
 
