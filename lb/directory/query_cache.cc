@@ -203,6 +203,7 @@ io::LookupAnswer CachedDirectory::AnswerOf(const Entry& entry, base::MonoTime no
   answer.why = std::move(why);
   answer.age = now - entry.said;
   answer.is_stale = now >= entry.expires;
+  answer.is_cached = true;
   return answer;
 }
 

@@ -70,8 +70,11 @@ std::optional<route::Decision> RouteQuery::GoOn() {
       Take(index, CannotBeAsked());
       continue;
     }
+    // A password is nobody's business who does not judge it.
+    const bool is_told =
+        parts_->config->directories[index].type == conf::Directory::Type::kAuthHttp;
     const io::LookupQuery query{user_key_.empty() ? recipient_key_ : user_key_,
-                                login_ ? &*login_ : nullptr};
+                                is_told && login_ ? &*login_ : nullptr};
     std::optional<io::LookupAnswer> answer = parts_->directories[index]->Ask(
         query, [this, index](const io::LookupAnswer& late) { OnAnswer(index, late); }, lookup_);
     if (!answer) return std::nullopt;

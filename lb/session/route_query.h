@@ -24,8 +24,8 @@ class RouteQuery {
  public:
   using Done = std::function<void(const route::Decision& decision)>;
 
-  // route: an index of the router's. facts: what they point to is copied. login: for a directory
-  // that is asked at the login; what it points to must live until the end.
+  // route: an index of the router's. facts: what they point to is copied. login: only auth_http is
+  // told of it; what it points to must live until the end.
   RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder, io::Loop& loop,
              uint32_t route, const route::Facts& facts, std::optional<io::LoginFacts> login);
   RouteQuery(const RouteQuery&) = delete;

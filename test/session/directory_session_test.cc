@@ -27,6 +27,7 @@ template <typename World>
 std::shared_ptr<ScriptedDirectory> AskFirst(World& world) {
   auto people = std::make_shared<ScriptedDirectory>(world.loop);
   world.config.directories.emplace_back().name = "people";
+  world.config.directories.back().type = conf::Directory::Type::kAuthHttp;
   world.directories = {people};
   conf::Rule rule;
   rule.name = "mapped";
@@ -56,6 +57,15 @@ TEST_F(ImapDirectoryTest, LogsInWhereTheDirectorySays) {
   EXPECT_THAT(world_.b2->logins, ElementsAre("Alice"));
   EXPECT_EQ(world_.Metric("postern_route_decisions_total{route=\"r\",rule=\"mapped\",pool=\"b2\"}"),
             1);
+}
+
+TEST_F(ImapDirectoryTest, WhoJudgesNoLoginsIsToldNoPassword) {
+  world_.config.directories[0].type = conf::Directory::Type::kRedis;
+  people_->SayAtOnce(Kind::kFound, "b2");
+  Begin();
+  EXPECT_THAT(world_.LogIn(), HasSubstr(" OK "));
+  EXPECT_THAT(people_->asked, ElementsAre("alice"));
+  EXPECT_THAT(people_->passwords, IsEmpty());
 }
 
 TEST_F(ImapDirectoryTest, AnAnswerMayComeLater) {
