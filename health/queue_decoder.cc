@@ -8,10 +8,10 @@
 
 #include "conf/json_number.h"
 #include "health/depth.h"
-#include "health/http_response.h"
 #include "health/prometheus_text.h"
 #include "health/showq.h"
 #include "lb/base/url.h"
+#include "lb/proto/http_response.h"
 
 namespace postern::health {
 namespace {
@@ -65,17 +65,17 @@ class HttpDecoder : public QueueDecoder {
   }
 
   Status Feed(base::ByteView input) final {
-    while (!input.empty() && response_.status() == HttpResponse::Status::kMore) {
-      const HttpResponse::Step step = response_.Next(input);
+    while (!input.empty() && response_.status() == proto::HttpResponse::Status::kMore) {
+      const proto::HttpResponse::Step step = response_.Next(input);
       if (!step.body.empty()) TakeBody(step.body);
       input.remove_prefix(step.consumed);
     }
     switch (response_.status()) {
-      case HttpResponse::Status::kMore:
+      case proto::HttpResponse::Status::kMore:
         return Status::kMore;
-      case HttpResponse::Status::kDone:
+      case proto::HttpResponse::Status::kDone:
         return Status::kWhole;
-      case HttpResponse::Status::kBroken:
+      case proto::HttpResponse::Status::kBroken:
         break;
     }
     return Status::kEnough;
@@ -85,7 +85,7 @@ class HttpDecoder : public QueueDecoder {
     if (end == AnswerEnd::kTimeout || end == AnswerEnd::kTooLong)
       return Failed(std::string(WordsFor(end)));
     response_.End(end == AnswerEnd::kEof);
-    if (response_.status() != HttpResponse::Status::kDone) return Failed(response_.error());
+    if (response_.status() != proto::HttpResponse::Status::kDone) return Failed(response_.error());
     return FromNumber(EndOfBody());
   }
 
@@ -103,7 +103,7 @@ class HttpDecoder : public QueueDecoder {
 
   const conf::QueueSource& source_;
   std::string_view accept_;
-  HttpResponse response_;
+  proto::HttpResponse response_;
 };
 
 class PrometheusDecoder final : public HttpDecoder {

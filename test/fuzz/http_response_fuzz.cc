@@ -7,12 +7,12 @@
 #include <string>
 #include <string_view>
 
-#include "health/http_response.h"
 #include "lb/base/check.h"
+#include "lb/proto/http_response.h"
 
 namespace {
 
-using postern::health::HttpResponse;
+using postern::proto::HttpResponse;
 
 struct Outcome {
   HttpResponse::Status status;

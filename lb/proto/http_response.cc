@@ -1,6 +1,6 @@
 // http_response: lines of the head, sizes of chunks, slices of the body.
 // SPDX-License-Identifier: Apache-2.0
-#include "health/http_response.h"
+#include "lb/proto/http_response.h"
 
 #include <algorithm>
 #include <charconv>
@@ -9,7 +9,7 @@
 
 #include "lb/base/escape.h"
 
-namespace postern::health {
+namespace postern::proto {
 namespace {
 
 constexpr uint64_t kMaxBodyBytes = uint64_t{1} << 40;  // nobody reads as much; keeps sums in range
@@ -175,4 +175,4 @@ void HttpResponse::TakeChunkSize(std::string_view line) {
   state_ = left_bytes_ == 0 ? State::kTrailer : State::kChunkData;
 }
 
-}  // namespace postern::health
+}  // namespace postern::proto

@@ -1,13 +1,13 @@
 // http_response_test: answers of exporters, whole and cut, honest and not.
 // SPDX-License-Identifier: Apache-2.0
-#include "health/http_response.h"
+#include "lb/proto/http_response.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <string_view>
 
-namespace postern::health {
+namespace postern::proto {
 namespace {
 
 using Status = HttpResponse::Status;
@@ -141,4 +141,4 @@ TEST(HttpResponseTest, EndlessHeadersAndChunkLinesAreCut) {
 }
 
 }  // namespace
-}  // namespace postern::health
+}  // namespace postern::proto

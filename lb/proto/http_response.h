@@ -8,7 +8,7 @@
 // Owner:    one read of a queue source.   Thread: none; pure.
 // Why so:   evhttp comes with bufferevents (and so without our TLS), libcurl with another TLS
 //           library, and the parser that Debian has (http-parser) is kept up by nobody.
-// Tests:    test/health/http_response_test.cc, test/fuzz/http_response_fuzz.cc
+// Tests:    test/proto/http_response_test.cc, test/fuzz/http_response_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,7 +19,7 @@
 
 #include "lb/base/bytes.h"
 
-namespace postern::health {
+namespace postern::proto {
 
 class HttpResponse {
  public:
@@ -72,4 +72,4 @@ class HttpResponse {
   bool is_chunked_ = false;
 };
 
-}  // namespace postern::health
+}  // namespace postern::proto
