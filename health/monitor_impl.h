@@ -15,12 +15,12 @@
 
 #include "health/delivery_probes.h"
 #include "health/forecast.h"
-#include "health/host_names.h"
 #include "health/judge.h"
 #include "health/monitor.h"
 #include "health/prober.h"
 #include "health/queue_monitor.h"
 #include "health/weigher.h"
+#include "lb/io/host_names.h"
 #include "lb/io/timer.h"
 
 namespace postern::health {
@@ -133,7 +133,7 @@ struct Monitor::Impl {
   std::vector<Subject*> by_id;  // EndpointId
   std::vector<std::unique_ptr<Group>> groups;
   std::map<std::string, QueueTrend> queue_trends;  // by backend
-  HostNames names;
+  io::HostNames names;
   QueueMonitor queues;
   DeliveryProbes deliveries;
   io::Timer publish_timer;

@@ -1,5 +1,4 @@
-// queue_world: queue sources on a simulated network, played by scripts, and a resolver that is told
-// what to say.
+// queue_world: queue sources on a simulated network, played by scripts.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,34 +9,14 @@
 #include <vector>
 
 #include "lb/base/rng.h"
-#include "lb/io/resolver.h"
 #include "test/support/sim_loop.h"
 #include "test/support/sim_net.h"
+#include "test/support/told_resolver.h"
 
 namespace postern::health {
 
-class ToldResolver final : public io::Resolver {
- public:
-  explicit ToldResolver(io::Loop& loop) : loop_(loop) {}
-  void Resolve(const std::string& host,
-               std::function<void(const io::ResolvedName&)> done) override {
-    asked.push_back(host);
-    if (is_silent) {
-      held.push_back(std::move(done));
-      return;
-    }
-    loop_.Post([done = std::move(done), answer = answer] { done(answer); });
-  }
-  void FindPeerName(const base::IpAddress&, std::function<void(const io::PeerName&)>) override {}
-
-  io::ResolvedName answer;
-  bool is_silent = false;
-  std::vector<std::function<void(const io::ResolvedName&)>> held;
-  std::vector<std::string> asked;
-
- private:
-  io::Loop& loop_;
-};
+using test::AnyTls;
+using test::ToldResolver;
 
 // Says `answer` to everybody, after the end of a request where it waits for one.
 class SourceServer final : public io::Stream::Observer {
@@ -86,7 +65,5 @@ class SourceServer final : public io::Stream::Observer {
   test::SimLoop& loop_;
   std::vector<std::unique_ptr<test::SimStream>> streams_;
 };
-
-class AnyTls final : public io::TlsSettings {};
 
 }  // namespace postern::health

@@ -1,36 +1,34 @@
 // host_names: where hosts are.
 // SPDX-License-Identifier: Apache-2.0
-#include "health/host_names.h"
+#include "lb/io/host_names.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "lb/base/log.h"
 
-namespace postern::health {
+namespace postern::io {
 
 struct HostNames::Host {
   Host(HostNames& its_owner, std::string its_name)
       : owner(its_owner),
         name(std::move(its_name)),
-        again(its_owner.loop_.timers(), io::Timer::Invoke<&Host::OnTimer, Host>, this) {}
+        again(its_owner.loop_.timers(), Timer::Invoke<&Host::OnTimer, Host>, this) {}
   void OnTimer() { owner.Ask(*this); }
 
   HostNames& owner;
   const std::string name;
-  io::Timer again;
+  Timer again;
   bool is_failing = false;  // the log has it
 };
 
-HostNames::HostNames(io::Loop& loop, io::Resolver& resolver, OnResolved on_resolved)
+HostNames::HostNames(Loop& loop, Resolver& resolver, OnResolved on_resolved)
     : loop_(loop), resolver_(resolver), on_resolved_(std::move(on_resolved)) {}
 
-HostNames::~HostNames() {
-  *is_alive_ = false;
-}
+HostNames::~HostNames() = default;
 
 void HostNames::Watch(const std::set<std::string>& hosts) {
-  ++generation_;
+  watch_ = std::make_shared<HostNames*>(this);
   hosts_.clear();
   for (const std::string& name : hosts) {
     auto& host = hosts_[name] = std::make_unique<Host>(*this, name);
@@ -39,16 +37,15 @@ void HostNames::Watch(const std::set<std::string>& hosts) {
 }
 
 void HostNames::Ask(Host& host) {
-  resolver_.Resolve(host.name, [this, is_alive = is_alive_, name = host.name,
-                                generation = generation_](const io::ResolvedName& answer) {
-    if (*is_alive) OnAnswer(name, generation, answer);
+  resolver_.Resolve(host.name, [watch = std::weak_ptr<HostNames*>(watch_),
+                                name = host.name](const ResolvedName& answer) {
+    if (const auto names = watch.lock()) (*names)->OnAnswer(name, answer);
   });
 }
 
-void HostNames::OnAnswer(const std::string& name, uint64_t generation,
-                         const io::ResolvedName& answer) {
+void HostNames::OnAnswer(const std::string& name, const ResolvedName& answer) {
   const auto it = hosts_.find(name);
-  if (generation != generation_ || it == hosts_.end()) return;
+  if (it == hosts_.end()) return;
   Host& host = *it->second;
   if (answer.addresses.empty()) {
     if (!host.is_failing)
@@ -62,4 +59,4 @@ void HostNames::OnAnswer(const std::string& name, uint64_t generation,
   on_resolved_(name, answer.addresses);
 }
 
-}  // namespace postern::health
+}  // namespace postern::io

@@ -2,9 +2,9 @@
 //
 // A lookup that fails is repeated soon, and changes nothing: addresses that were good a minute ago
 // are better than none.
-// Owner:    monitor.   Thread: the health loop's.
+// Owner:    whoever connects to them; may die before the resolver.   Thread: its loop's.
 // Limits:   one lookup a name at a time, no sooner than kShortestTtl after the last.
-// Tests:    test/health/monitor_test.cc
+// Tests:    test/io/host_names_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,7 +20,7 @@
 #include "lb/io/resolver.h"
 #include "lb/io/timer.h"
 
-namespace postern::health {
+namespace postern::io {
 
 class HostNames {
  public:
@@ -31,7 +31,7 @@ class HostNames {
   using OnResolved =
       std::function<void(const std::string& host, const std::vector<base::IpAddress>& addresses)>;
 
-  HostNames(io::Loop& loop, io::Resolver& resolver, OnResolved on_resolved);
+  HostNames(Loop& loop, Resolver& resolver, OnResolved on_resolved);
   ~HostNames();
 
   // From now on these; all are asked for at once, as after a reload an operator wants to see his
@@ -42,15 +42,13 @@ class HostNames {
   struct Host;
 
   void Ask(Host& host);
-  void OnAnswer(const std::string& name, uint64_t generation, const io::ResolvedName& answer);
+  void OnAnswer(const std::string& name, const ResolvedName& answer);
 
-  io::Loop& loop_;
-  io::Resolver& resolver_;
+  Loop& loop_;
+  Resolver& resolver_;
   const OnResolved on_resolved_;
-  uint64_t generation_ = 0;
+  std::shared_ptr<HostNames*> watch_;  // new for each Watch: answers to an older one are void
   std::map<std::string, std::unique_ptr<Host>> hosts_;
-  // The resolver lives longer, and so may its answers.
-  const std::shared_ptr<bool> is_alive_ = std::make_shared<bool>(true);
 };
 
-}  // namespace postern::health
+}  // namespace postern::io
