@@ -27,6 +27,15 @@ bool ParseNumber(std::string_view text, int base, uint64_t& number) {
          number <= kMaxBodyBytes;
 }
 
+// RFC 9110 5.6.2.
+bool IsToken(std::string_view text) {
+  static constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           kOthers.find(c) != std::string_view::npos;
+  });
+}
+
 }  // namespace
 
 bool HttpResponse::IsOfLines() const {
@@ -61,9 +70,10 @@ HttpResponse::Step HttpResponse::Next(base::ByteView input) {
     if (line_.ends_with('\n')) {
       line_.pop_back();
       if (line_.ends_with('\r')) line_.pop_back();
-      TakeLine(std::exchange(line_, {}));
+      last_line_ = std::exchange(line_, {});
+      return {consumed, {}, TakeLine(last_line_)};
     }
-    return {consumed, {}};
+    return {consumed};
   }
   Step step;
   step.consumed = input.size();
@@ -92,26 +102,34 @@ void HttpResponse::Fail(std::string why) {
   error_ = std::move(why);
 }
 
-void HttpResponse::TakeLine(std::string_view line) {
+std::optional<HttpResponse::Field> HttpResponse::TakeLine(std::string_view line) {
   switch (state_) {
     case State::kStatusLine:
-      return TakeStatusLine(line);
+      TakeStatusLine(line);
+      break;
     case State::kHeader:
-      return line.empty() ? EndOfHeader() : TakeHeader(line);
+      if (!line.empty()) return TakeHeader(line);
+      EndOfHeader();
+      break;
     case State::kChunkSize:
-      return TakeChunkSize(line);
+      TakeChunkSize(line);
+      break;
     case State::kChunkEnd:
-      if (!line.empty()) return Fail("a chunk is longer than its size");
-      state_ = State::kChunkSize;
-      return;
+      if (line.empty()) {
+        state_ = State::kChunkSize;
+      } else {
+        Fail("a chunk is longer than its size");
+      }
+      break;
     case State::kTrailer:
       if (line.empty()) status_ = Status::kDone;
-      return;
+      break;
     case State::kLength:
     case State::kChunkData:
     case State::kToEnd:
-      return;
+      break;
   }
+  return std::nullopt;
 }
 
 // "HTTP/1.1 200 OK"
@@ -126,26 +144,38 @@ void HttpResponse::TakeStatusLine(std::string_view line) {
   state_ = State::kHeader;
 }
 
-void HttpResponse::TakeHeader(std::string_view line) {
+std::optional<HttpResponse::Field> HttpResponse::TakeHeader(std::string_view line) {
   const size_t colon = line.find(':');
-  if (colon == std::string_view::npos || colon == 0)
-    return Fail("a header line is not understood: " + base::Printable(line, 40));
   const std::string_view name = line.substr(0, colon);
+  if (colon == std::string_view::npos || !IsToken(name) || base::HasLineBreakOrNul(line)) {
+    Fail("a header line is not understood: " + base::Printable(line, 40));
+    return std::nullopt;
+  }
   const std::string_view value = Trim(line.substr(colon + 1));
+  if (const std::string_view why = WhyNotFramed(name, value); !why.empty()) {
+    Fail(std::string(why));
+    return std::nullopt;
+  }
+  return code_ == 200 ? std::optional<Field>(Field{name, value}) : std::nullopt;
+}
+
+// What the fields say of the body; if that cannot be followed, why.
+std::string_view HttpResponse::WhyNotFramed(std::string_view name, std::string_view value) {
   if (base::EqualsIgnoreCase(name, "content-length")) {
     uint64_t length = 0;
     if (!ParseNumber(value, 10, length) || (has_length_ && length != left_bytes_))
-      return Fail("the answer's length is not understood");
+      return "the answer's length is not understood";
     has_length_ = true;
     left_bytes_ = length;
   } else if (base::EqualsIgnoreCase(name, "transfer-encoding")) {
     if (is_chunked_ || !base::EqualsIgnoreCase(value, "chunked"))
-      return Fail("the answer's transfer encoding is not known");
+      return "the answer's transfer encoding is not known";
     is_chunked_ = true;
   } else if (base::EqualsIgnoreCase(name, "content-encoding") && code_ == 200 &&
              !base::EqualsIgnoreCase(value, "identity")) {
-    return Fail("the answer is compressed, which was not asked for");
+    return "the answer is compressed, which was not asked for";
   }
+  return {};
 }
 
 void HttpResponse::EndOfHeader() {
@@ -158,6 +188,7 @@ void HttpResponse::EndOfHeader() {
     return Fail("the answer is " + std::to_string(code_) +
                 (code_ >= 300 && code_ < 400 ? "; redirects are not followed" : ""));
   }
+  has_head_ = true;
   if (is_chunked_) {
     state_ = State::kChunkSize;
   } else if (!has_length_) {

@@ -1,5 +1,5 @@
 // http_response_fuzz: any bytes as an HTTP answer: no crash, progress at each step, and any cut
-// gives the same body.
+// gives the same header and body.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "lb/base/check.h"
+#include "lb/base/escape.h"
 #include "lb/proto/http_response.h"
 
 namespace {
@@ -17,12 +18,14 @@ using postern::proto::HttpResponse;
 struct Outcome {
   HttpResponse::Status status;
   std::string body;
+  std::string fields;
   bool operator==(const Outcome&) const = default;
 };
 
 Outcome Read(std::string_view text, size_t piece_bytes, bool is_clean) {
   HttpResponse response;
   std::string body;
+  std::string fields;
   for (size_t at = 0; at < text.size(); at += piece_bytes) {
     std::string_view piece = text.substr(at, piece_bytes);
     while (!piece.empty() && response.status() == HttpResponse::Status::kMore) {
@@ -31,6 +34,11 @@ Outcome Read(std::string_view text, size_t piece_bytes, bool is_clean) {
       POSTERN_CHECK(step.consumed > 0 || response.status() != HttpResponse::Status::kMore);
       POSTERN_CHECK(step.body.size() <= step.consumed);
       body += step.body;
+      if (step.field) {
+        POSTERN_CHECK(!response.has_head() && !step.field->name.empty());
+        POSTERN_CHECK(!postern::base::HasLineBreakOrNul(step.field->value));
+        fields.append(step.field->name).append(1, '\n').append(step.field->value).append(1, '\n');
+      }
       piece.remove_prefix(step.consumed);
     }
   }
@@ -39,7 +47,7 @@ Outcome Read(std::string_view text, size_t piece_bytes, bool is_clean) {
   POSTERN_CHECK((response.status() == HttpResponse::Status::kBroken) == !response.error().empty());
   POSTERN_CHECK(std::none_of(response.error().begin(), response.error().end(),
                              [](char c) { return static_cast<unsigned char>(c) < 0x20; }));
-  return {response.status(), body};
+  return {response.status(), body, fields};
 }
 
 }  // namespace

@@ -115,6 +115,44 @@ TEST(HttpResponseTest, WhatIsNotUnderstoodIsNotGuessed) {
   EXPECT_NE(Error(std::string(kChunked) + "fffffffffffffffff\r\n"), "none");
 }
 
+std::string Fields(std::string_view bytes, size_t piece_bytes) {
+  HttpResponse response;
+  std::string fields;
+  for (size_t at = 0; at < bytes.size(); at += piece_bytes) {
+    std::string_view piece = bytes.substr(at, piece_bytes);
+    while (!piece.empty() && response.status() == Status::kMore) {
+      const HttpResponse::Step step = response.Next(piece);
+      if (step.field) {
+        EXPECT_FALSE(response.has_head());
+        fields.append(step.field->name).append("=").append(step.field->value).append(";");
+      }
+      piece.remove_prefix(step.consumed);
+    }
+  }
+  return fields + (response.has_head() ? "." : "");
+}
+
+TEST(HttpResponseTest, FieldsOfTheHeaderAreShownAsTheyCome) {
+  constexpr std::string_view kText =
+      "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+      "HTTP/1.1 200 OK\r\nAuth-Status:  OK \r\nX:\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "2\r\nok\r\n0\r\nTrailer: y\r\n\r\n";
+  constexpr std::string_view kFields = "Auth-Status=OK;X=;Transfer-Encoding=chunked;.";
+  EXPECT_EQ(Fields(kText, kText.size()), kFields);
+  EXPECT_EQ(Fields(kText, 1), kFields);
+  EXPECT_EQ(Fields("HTTP/1.1 200 OK\r\nAuth-Status: OK\r\n", 1), "Auth-Status=OK;");
+  EXPECT_EQ(Fields("HTTP/1.1 500 No\r\nAuth-Status: OK\r\n\r\n", 1), "");
+}
+
+TEST(HttpResponseTest, NamesAreTokensAndValuesHaveNoLineBreak) {
+  const std::string head = "HTTP/1.1 200 OK\r\n";
+  EXPECT_NE(Error(head + "Auth-Status : OK\r\n"), "none");
+  EXPECT_NE(Error(head + "Auth-Status: O\r\n K: folded\r\n"), "none");
+  EXPECT_NE(Error(head + ": no name\r\n"), "none");
+  EXPECT_NE(Error(head + "Auth-User: a\rX: b\r\n"), "none");
+  EXPECT_NE(Error(head + "Auth-User: a" + std::string(1, '\0') + "\r\n"), "none");
+}
+
 TEST(HttpResponseTest, AnEndInTheMiddleIsAnError) {
   const std::string whole = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
   for (size_t size = 1; size < whole.size(); ++size)
