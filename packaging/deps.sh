@@ -18,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kBuild="g++ cmake ninja-build ccache pkg-config libevent-dev android-libboringssl-dev
   nlohmann-json3-dev prometheus-cpp-dev libcurl4-openssl-dev zlib1g-dev libre2-dev libc-ares-dev
-  libcli11-dev libgtest-dev libgmock-dev"
+  libhiredis-dev libcli11-dev libgtest-dev libgmock-dev"
 kTry="python3 openssl curl swaks libnet-ssleay-perl"
 kTest="isync msmtp clang-14 libclang-rt-14-dev clang-format-14"
 kServers="postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd

@@ -33,6 +33,7 @@ EXTRA_INCLUDES = {
 THIRD_PARTY = [
     (re.compile(r"event2/|event\.h$|evhttp\.h$"), {"lb/net"}),
     (re.compile(r"ares(_\w+)?\.h$"), {"lb/net"}),
+    (re.compile(r"hiredis/"), {"lb/directory"}),
     (re.compile(r"openssl/"), {"lb/tls"}),
     (re.compile(r"nlohmann/"), {"conf"}),
     (re.compile(r"prometheus/"), {"metrics"}),

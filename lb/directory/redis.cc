@@ -1,0 +1,151 @@
+// redis: one question through the servers, and what its value means.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/directory/redis.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lb/base/escape.h"
+#include "lb/base/secret.h"
+#include "lb/directory/kept.h"
+#include "lb/directory/redis_link.h"
+#include "lb/directory/redis_reply.h"
+#include "lb/directory/servers.h"
+#include "lb/route/router.h"
+
+namespace postern::directory {
+namespace {
+
+std::vector<ServerPlace> PlacesOf(const conf::Directory& conf) {
+  std::vector<ServerPlace> places;
+  for (const std::string& text : conf.addresses)
+    // The validator has refused what is no address.
+    if (auto place = ServerPlace::Parse(text)) places.push_back(std::move(*place));
+  return places;
+}
+
+base::Secret LoginOf(const conf::Directory& conf) {
+  if (conf.password.empty()) return {};
+  std::vector<std::string_view> words = {"AUTH"};
+  if (!conf.username.empty()) words.push_back(conf.username);
+  words.push_back(conf.password.Reveal());
+  std::string command = RedisCommand(words);
+  base::Secret login(command);
+  base::WipeString(command);
+  return login;
+}
+
+}  // namespace
+
+struct Redis::Core {
+  Core(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver, const conf::Directory& its_conf)
+      : key(its_conf.key),
+        field(its_conf.field),
+        table(its_conf.table),
+        servers(loop, resolver, its_conf.name, PlacesOf(its_conf)) {
+    for (uint32_t i = 0; i < servers.size(); ++i)
+      links.push_back(std::make_unique<RedisLink>(loop, dialer, servers, i, its_conf.timeout,
+                                                  LoginOf(its_conf)));
+  }
+
+  // What a value stands for.
+  void LookUpInTable(io::LookupAnswer& answer) const {
+    if (answer.kind != io::LookupAnswer::Kind::kFound || table.empty()) return;
+    for (const auto& [pattern, target] : table) {
+      if (!route::PatternMatches(pattern, answer.value)) continue;
+      answer.value = target;
+      return;
+    }
+    answer = Failed("no row of the table matches " + base::Printable(answer.value, 80));
+  }
+
+  const std::string key, field;
+  const conf::Table table;
+  Servers servers;
+  std::vector<std::unique_ptr<RedisLink>> links;  // by server
+};
+
+class Redis::Question final : public io::Lookup, private RedisLink::Asker {
+ public:
+  Question(std::shared_ptr<Core> core, std::string command, Done done)
+      : core_(std::move(core)),
+        command_(std::move(command)),
+        done_(std::move(done)),
+        order_(core_->servers.Order()) {}
+  ~Question() override {
+    if (is_waiting_) core_->links[server_]->Forget(*this);
+  }
+
+  // The next server that takes the question and answers later; an answer if there is none left.
+  std::optional<io::LookupAnswer> AskNext() {
+    while (next_ < order_.size()) {
+      server_ = order_[next_++];
+      core_->servers.OnAsked(server_);
+      is_waiting_ = core_->links[server_]->Ask(command_, *this);
+      if (is_waiting_) return std::nullopt;
+      AppendReason(why_, core_->servers.name(server_), "too many questions are waiting");
+    }
+    return Failed(std::move(why_));
+  }
+
+ private:
+  void OnReply(const RedisReply& reply) override {
+    is_waiting_ = false;
+    io::LookupAnswer answer = MeaningOf(reply);
+    if (IsOfServer(reply)) return Leave(answer.why);
+    core_->servers.OnAnswered(server_);
+    core_->LookUpInTable(answer);
+    const std::string words = std::exchange(answer.why, core_->servers.name(server_));
+    if (!words.empty()) answer.why += ": " + words;
+    Finish(answer);
+  }
+  void OnNoReply(const std::string& why) override {
+    is_waiting_ = false;
+    Leave(why);
+  }
+
+  void Leave(const std::string& why) {
+    core_->servers.OnFailed(server_, why);
+    AppendReason(why_, core_->servers.name(server_), why);
+    if (const auto answer = AskNext()) Finish(*answer);
+  }
+
+  // Its caller may destroy this.
+  void Finish(const io::LookupAnswer& answer) {
+    const Done done = std::exchange(done_, nullptr);
+    done(answer);
+  }
+
+  const std::shared_ptr<Core> core_;
+  const std::string command_;
+  Done done_;
+  const std::vector<uint32_t> order_;
+  size_t next_ = 0;  // of order_
+  uint32_t server_ = 0;
+  bool is_waiting_ = false;  // at that server
+  std::string why_;          // of the servers left behind
+};
+
+Redis::Redis(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver,
+             const conf::Directory& conf)
+    : core_(MakeKept<Core>(loop, loop, dialer, resolver, conf)) {}
+
+Redis::~Redis() = default;
+
+std::optional<io::LookupAnswer> Redis::Ask(const io::LookupQuery& query, Done done,
+                                           std::unique_ptr<io::Lookup>& pending) {
+  if (core_->servers.size() == 0) return Failed("it has no servers");
+  if (query.key.empty()) return Failed("there is nobody to ask for");
+  const std::string key = FillTemplate(core_->key, query.key);
+  if (key.size() > kMaxKeyBytes) return Failed("the key is too long");
+  std::vector<std::string_view> words = {core_->field.empty() ? "GET" : "HGET", key};
+  if (!core_->field.empty()) words.push_back(core_->field);
+  auto question = std::make_unique<Question>(core_, RedisCommand(words), std::move(done));
+  if (auto answer = question->AskNext()) return answer;
+  pending = std::move(question);
+  return std::nullopt;
+}
+
+}  // namespace postern::directory
