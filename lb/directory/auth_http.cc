@@ -60,7 +60,6 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
         done_(std::move(done)),
         order_(core_->servers.Order()),
         late_(core_->loop.timers(), io::Timer::Invoke<&Question::OnLate, Question>, this) {}
-  ~Question() override { Drop(core_->loop, std::move(stream_)); }
 
   // The next server, if there is one, which answers later.
   void AskNext() {

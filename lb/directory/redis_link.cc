@@ -22,9 +22,7 @@ RedisLink::RedisLink(io::Loop& loop, io::Dialer& dialer, Servers& servers, uint3
       login_(std::move(login)),
       timer_(loop.timers(), io::Timer::Invoke<&RedisLink::OnTimer, RedisLink>, this) {}
 
-RedisLink::~RedisLink() {
-  Close();
-}
+RedisLink::~RedisLink() = default;
 
 bool RedisLink::Ask(std::string_view command, Asker& asker) {
   if (questions_.size() >= kMaxQuestions) return false;

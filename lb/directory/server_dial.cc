@@ -20,7 +20,6 @@ ServerDial::ServerDial(io::Loop& loop, io::Dialer& dialer, Servers& servers, uin
 
 ServerDial::~ServerDial() {
   servers_.StopWaiting(server_, *this);
-  Drop(loop_, std::move(stream_));
 }
 
 void ServerDial::Start() {

@@ -1,7 +1,8 @@
 // server_dial: from a server of a directory to an open stream: its addresses in turn, then TLS.
 //
 // Does not: watch the time; its owner does, and calls GiveUp().
-// Owner:    whoever asks the server; destroyed means that nothing is reported any more.
+// Owner:    whoever asks the server; destroyed means that nothing is reported any more. Calls out
+//           only when it holds no stream any more, so it can be destroyed at any time.
 // Thread:   its loop's.
 // Tests:    test/directory/auth_http_test.cc
 // SPDX-License-Identifier: Apache-2.0
