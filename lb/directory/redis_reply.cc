@@ -124,7 +124,8 @@ io::LookupAnswer MeaningOf(const RedisReply& reply) {
       answer.kind = io::LookupAnswer::Kind::kUnknown;
       return answer;
     case Kind::kError:
-      return Failed(base::Printable(reply.text, 200));
+      return Failed(reply.text.empty() ? "an error without words"
+                                       : base::Printable(reply.text, 200));
     case Kind::kStatus:
     case Kind::kOther:
       break;

@@ -89,6 +89,7 @@ TEST(RedisMeaningTest, OnlyNilIsUnknown) {
   EXPECT_EQ(MeaningOf({ReplyKind::kString, ""}).kind, Kind::kFailed);
   EXPECT_EQ(MeaningOf({ReplyKind::kString, "a\tb"}).kind, Kind::kFailed);
   EXPECT_EQ(MeaningOf({ReplyKind::kError, "ERR unknown command"}).why, "ERR unknown command");
+  EXPECT_EQ(MeaningOf({ReplyKind::kError, ""}).why, "an error without words");
   EXPECT_EQ(MeaningOf({ReplyKind::kStatus, "OK"}).kind, Kind::kFailed);
   EXPECT_EQ(MeaningOf({ReplyKind::kOther, ""}).kind, Kind::kFailed);
 }
