@@ -27,6 +27,7 @@ TEST_F(CachedDirectoryTest, TheFirstAsksTheSecondRemembers) {
   answer.user = "alice";
   AnswerLast(answer);
   EXPECT_EQ(first.answer().value, "store-a");
+  EXPECT_FALSE(first.answer().is_cached);
   loop_.RunFor(seconds(59));
   Asker& second = Ask("alice@x");
   EXPECT_TRUE(second.is_at_once);
@@ -35,6 +36,7 @@ TEST_F(CachedDirectoryTest, TheFirstAsksTheSecondRemembers) {
   EXPECT_EQ(second.answer().user, "alice");
   EXPECT_EQ(second.answer().age, seconds(59));
   EXPECT_FALSE(second.answer().is_stale);
+  EXPECT_TRUE(second.answer().is_cached);
   EXPECT_THAT(inner_->asked, ElementsAre("alice@x"));
   EXPECT_EQ(cache_->counters().hits, 1u);
   EXPECT_EQ(cache_->counters().misses, 1u);
