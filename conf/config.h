@@ -282,9 +282,11 @@ struct Users {
   struct Rewrite {
     std::string match;  // RE2, found to be valid
     std::string to;     // with \1
+    bool operator==(const Rewrite&) const = default;
   };
   std::vector<Rewrite> rewrite;
   bool send_rewritten = false;
+  bool operator==(const Users&) const = default;
 };
 
 struct Smtp {

@@ -14,7 +14,6 @@ using K = ObjectKind;
 
 // A whole object of the contract that has no effect is named once, by the key that holds it.
 constexpr NotYet kNotYet[] = {
-    {K::kTop, "directories", "", ""},
     {K::kNode, "name", "", "delivery probes tell it; metrics and logs do not"},
 
     {K::kListener, "protocol", "lmtp sieve tcp", "the listener is not opened"},
@@ -24,11 +23,11 @@ constexpr NotYet kNotYet[] = {
     {K::kBackend, "tcp", "", ""},
     {K::kEndpoint, "reauth", "xclient-login never", "as \"replay\""},
 
+    {K::kDirectory, "type", "ldap", "every question fails: it is refused for now"},
+    {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
+
     {K::kPool, "storage", "exclusive", "as \"shared\": nothing keeps a user on one member"},
 
-    {K::kRule, "directory", "", "who comes to the rule is refused for now"},
-    {K::kRule, "value", "", ""},
-    {K::kRule, "on_error", "", ""},
     {K::kMixed, "relay", "", "the recipient is deferred"},
 
     {K::kSmtp, "replay_limit", "", ""},

@@ -265,21 +265,36 @@ const Home* EndpointTable::HomeAt(std::string_view address, conf::Protocol liste
   return nullptr;
 }
 
-std::vector<const Endpoint*> EndpointTable::Eligible(const conf::Route& route,
-                                                     conf::Protocol listener) const {
+std::vector<const Endpoint*> EndpointTable::Eligible(
+    const conf::Route& route, conf::Protocol listener,
+    const std::vector<std::vector<std::string>>& answers) const {
   std::vector<const Endpoint*> eligible;
   const auto add = [&](const Home& home) {
     for (const Endpoint* endpoint : home.members)
       if (std::find(eligible.begin(), eligible.end(), endpoint) == eligible.end())
         eligible.push_back(endpoint);
   };
+  const auto add_pool = [&](const std::string& name) {
+    for (uint32_t i = 0; i < config_.pools.size(); ++i)
+      if (config_.pools[i].name == name) add(*PoolHome(i, listener));
+  };
+  const auto add_backend = [&](const std::string& name) {
+    for (uint32_t i = 0; i < config_.backends.size(); ++i)
+      if (config_.backends[i].name == name) add(*BackendHome(i, listener));
+  };
   for (const conf::Rule& rule : route.rules) {
     if (const auto* to_pool = std::get_if<conf::Rule::ToPool>(&rule.action)) {
-      for (uint32_t i = 0; i < config_.pools.size(); ++i)
-        if (config_.pools[i].name == to_pool->name) add(*PoolHome(i, listener));
+      add_pool(to_pool->name);
     } else if (const auto* to = std::get_if<conf::Rule::ToBackend>(&rule.action)) {
-      for (uint32_t i = 0; i < config_.backends.size(); ++i)
-        if (config_.backends[i].name == to->name) add(*BackendHome(i, listener));
+      add_backend(to->name);
+    } else if (std::holds_alternative<conf::Rule::DirectoryAnswer>(rule.action)) {
+      for (size_t i = 0; i < answers.size(); ++i) {
+        if (config_.directories[i].name != rule.directory) continue;
+        for (const std::string& name : answers[i]) {
+          add_pool(name);
+          add_backend(name);
+        }
+      }
     }
   }
   return eligible;

@@ -209,9 +209,10 @@ class EndpointTable {
   [[nodiscard]] const Home* HomeAt(std::string_view address, conf::Protocol listener) const;
   [[nodiscard]] const std::vector<Endpoint>& endpoints() const { return endpoints_; }
   // Endpoints of every pool that the rules of a route can name, for a listener's protocol: what may
-  // be announced is what all of these can do.
-  [[nodiscard]] std::vector<const Endpoint*> Eligible(const conf::Route& route,
-                                                      conf::Protocol listener) const;
+  // be announced is what all of these can do. answers: by directory, the names that it can answer.
+  [[nodiscard]] std::vector<const Endpoint*> Eligible(
+      const conf::Route& route, conf::Protocol listener,
+      const std::vector<std::vector<std::string>>& answers = {}) const;
 
  private:
   const conf::Config& config_;

@@ -84,6 +84,9 @@ conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
     return tls::CheckPair(cert, key);
   };
   checks.ca_file = [](const std::string& path) { return tls::CheckCaFile(path); };
+  checks.map_file = [](const std::string& path, const conf::Users& users) {
+    return directory::FileMap::Load(path, route::UserKey(users)).errors;
+  };
   checks.ticket_keys = [](const std::string& path) { return tls::CheckTicketKeys(path); };
   checks.knows_group = [](const std::string& group) { return tls::KnowsGroup(group); };
   return checks;
@@ -94,6 +97,10 @@ Process::Process(std::string config_path)
       recorder_(registry_),
       ticket_keys_(std::make_shared<tls::TicketKeys>()),
       health_rng_(base::SystemSeed()),
+      map_watch_(loop_,
+                 [this](size_t directory, const directory::FileMap::Loaded& loaded) {
+                   OnMapRead(directory, loaded);
+                 }),
       drain_timer_(loop_.timers(), io::Timer::Invoke<&Process::OnDrainTick, Process>, this),
       housekeeping_timer_(loop_.timers(), io::Timer::Invoke<&Process::OnHousekeeping, Process>,
                           this) {}
@@ -242,6 +249,7 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   }
   bindings_ = std::move(bindings);
   snapshot_ = std::move(snapshot);
+  map_watch_.Watch(snapshot_->config, snapshot_->user_key, snapshot_->maps);
   base::log::Configure(config.log.level, config.log.format);
   registry_.SetConfigGeneration(generation_, snapshot_->loaded);
   health_loop_->Post([this, snapshot = snapshot_, doors = DeliveryDoors()] {
@@ -287,7 +295,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
   } else if (loaded.config) {
     auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
     auto built = BuildSnapshot(config, {static_cast<int>(workers_.size()), *endpoint_book_,
-                                        ticket_keys_, base::SystemClock()});
+                                        ticket_keys_, base::SystemClock(), snapshot_.get()});
     if (!built) {
       reject(built.error());
     } else {
@@ -488,7 +496,26 @@ void Process::OnHousekeeping() {
   }
   for (size_t i = 0; i < workers_.size(); ++i) workers_[i]->ReportLag();
   WarnOfDroppedLines();
+  map_watch_.Look();
   housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
+}
+
+// A map in place of an older one of the same configuration; broken, it changes nothing.
+void Process::OnMapRead(size_t directory, const directory::FileMap::Loaded& loaded) {
+  const std::string& name = snapshot_->config->directories[directory].name;
+  if (loaded.map == nullptr) {
+    for (const std::string& error : loaded.errors)
+      base::log::Error("map_rejected", {{"directory", name}, {"why", error}});
+    AddEvent("map_rejected", name, loaded.errors.front());
+    return;
+  }
+  LoadedMap& known = snapshot_->maps[directory];
+  known = {loaded.map, loop_.Now()};
+  for (const std::unique_ptr<Worker>& worker : workers_) worker->ReplaceMap(directory, known);
+  const std::string rows = std::to_string(loaded.map->size());
+  base::log::Info("map_loaded", {{"directory", name}, {"keys", rows}});
+  AddEvent("map_loaded", name, rows + " keys");
+  AnnounceAgain();  // it may name other pools
 }
 
 void Process::WarnOfDroppedLines() {

@@ -19,6 +19,7 @@
 #include "lb/balance/endpoint.h"
 #include "lb/base/rng.h"
 #include "lb/daemon/admin.h"
+#include "lb/daemon/map_watch.h"
 #include "lb/daemon/snapshot.h"
 #include "lb/daemon/worker.h"
 #include "lb/net/event_loop.h"
@@ -72,6 +73,7 @@ class Process final : public AdminBackend {
   void OnDrainTick();
   void BeginDrain();
   void AnnounceAgain();
+  void OnMapRead(size_t directory, const directory::FileMap::Loaded& loaded);
   void StartThreads();
   void StopThreads();
   void NotifySystemd(const std::string& state) const;
@@ -106,6 +108,7 @@ class Process final : public AdminBackend {
   base::MonoTime drain_deadline_{};
   bool is_draining_ = false;
   int drain_round_ = 0;  // ticks in a row without a session
+  MapWatch map_watch_;
   io::Timer drain_timer_;
   io::Timer housekeeping_timer_;
   base::MonoTime last_rotation_{};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "health/queue_monitor.h"
+#include "lb/base/url.h"
 #include "lb/daemon/announce.h"
 #include "lb/tls/certificate_store.h"
 #include "lb/tls/ticket_keys.h"
@@ -18,19 +19,19 @@ namespace {
 
 using TlsPointer = std::shared_ptr<const io::TlsSettings>;
 
-base::Result<TlsPointer> BuildClientTls(const conf::Config& config, const std::string& backend,
+base::Result<TlsPointer> BuildClientTls(const conf::Config& config, const std::string& whose,
                                         const conf::Verify& verify, const std::string& host,
                                         const SnapshotInputs& inputs,
                                         tls::TrustStores& trust_stores, tls::SessionReuse reuse) {
   std::shared_ptr<const tls::TrustStore> trust;
   if (!verify.off) {
     auto loaded = trust_stores.Get(verify.ca);
-    if (!loaded) return base::Error{"backend " + backend + ": " + loaded.error()};
+    if (!loaded) return base::Error{whose + ": " + loaded.error()};
     trust = std::move(loaded).value();
   }
   auto built =
       tls::TlsClientContext::Build(config.tls, verify, host, std::move(trust), inputs.clock, reuse);
-  if (!built) return base::Error{"backend " + backend + ": " + built.error()};
+  if (!built) return base::Error{whose + ": " + built.error()};
   return TlsPointer(std::move(built).value());
 }
 
@@ -62,12 +63,21 @@ class ContextCache {
     TlsPointer& cached = clients_[{verify.off ? "off" : "on", backend.host, verify.name, verify.ca,
                                    verify.cert, verify.key}];
     if (cached == nullptr) {
-      auto built = BuildClientTls(config_, backend.name, verify, backend.host, inputs_,
+      auto built = BuildClientTls(config_, "backend " + backend.name, verify, backend.host, inputs_,
                                   trust_stores_, tls::SessionReuse::kYes);
       if (!built) return base::Error{built.error()};
       cached = std::move(built).value();
     }
     return cached;
+  }
+  // Null: the URL is in clear, or of a kind that Postern does not speak to itself.
+  base::Result<TlsPointer> ForDirectory(const conf::Directory& directory, const std::string& url) {
+    const auto parsed = base::ParseHttpUrl(url);
+    if (!parsed || !parsed->is_https) return TlsPointer();
+    conf::Verify verify;
+    verify.ca = directory.ca;
+    return BuildClientTls(config_, "directory " + directory.name, verify, parsed->host, inputs_,
+                          trust_stores_, tls::SessionReuse::kYes);
   }
 
  private:
@@ -103,6 +113,15 @@ base::Result<WorkerParts> BuildWorker(const Snapshot& snapshot, const SnapshotIn
   }
   WorkerParts worker;
   worker.parts = std::move(parts);
+  worker.maps = snapshot.maps;
+  for (const conf::Directory& directory : config.directories) {
+    std::vector<TlsPointer>& its = worker.directory_tls.emplace_back();
+    for (const std::string& url : directory.urls) {
+      auto context = contexts.ForDirectory(directory, url);
+      if (!context) return base::Error{context.error()};
+      its.push_back(std::move(context).value());
+    }
+  }
   for (uint32_t i = 0; i < config.listeners.size(); ++i) {
     auto listener = std::make_shared<session::ListenerSettings>();
     listener->conf = config.listeners[i];
@@ -128,8 +147,8 @@ base::Result<bool> BuildHealthTls(Snapshot& snapshot, const SnapshotInputs& inpu
     const conf::Backend& backend = *endpoint.backend;
     TlsPointer tls;
     if (HasTls(endpoint.conf->tls)) {
-      auto built = BuildClientTls(config, backend.name, backend.verify, backend.host, inputs,
-                                  trust_stores, tls::SessionReuse::kNo);
+      auto built = BuildClientTls(config, "backend " + backend.name, backend.verify, backend.host,
+                                  inputs, trust_stores, tls::SessionReuse::kNo);
       if (!built) return base::Error{built.error()};
       tls = std::move(built).value();
     }
@@ -138,8 +157,8 @@ base::Result<bool> BuildHealthTls(Snapshot& snapshot, const SnapshotInputs& inpu
   for (const conf::Backend& backend : config.backends) {
     TlsPointer tls;
     if (const auto wanted = health::QueueTlsOf(backend)) {
-      auto built = BuildClientTls(config, backend.name, wanted->verify, wanted->host, inputs,
-                                  trust_stores, tls::SessionReuse::kYes);
+      auto built = BuildClientTls(config, "backend " + backend.name, wanted->verify, wanted->host,
+                                  inputs, trust_stores, tls::SessionReuse::kYes);
       if (!built) return base::Error{built.error()};
       tls = std::move(built).value();
     }
@@ -175,6 +194,12 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
   snapshot->user_key = std::make_shared<route::UserKey>(snapshot->config->users);
   snapshot->endpoints =
       std::make_shared<balance::EndpointTable>(*snapshot->config, inputs.endpoint_book);
+  const Snapshot* const in_force = inputs.in_force;
+  auto maps = LoadMaps(*snapshot->config, *snapshot->user_key,
+                       in_force == nullptr ? nullptr : in_force->config.get(),
+                       in_force == nullptr ? nullptr : &in_force->maps, inputs.clock.Now());
+  if (!maps) return base::Error{maps.error()};
+  snapshot->maps = std::move(maps).value();
   if (!snapshot->config->tls.certificates.empty()) {
     auto loaded = tls::CertificateStore::Load(snapshot->config->tls.certificates);
     if (!loaded) return base::Error{loaded.error()};
@@ -210,10 +235,12 @@ void FillSlots(Snapshot& snapshot, const metrics::Registry::Slots& slots) {
 
 ListenerList Announce(const Snapshot& snapshot, const ListenerList& listeners) {
   ListenerList announced;
+  const auto answers = NamesAnsweredBy(*snapshot.config, snapshot.maps);
   for (const auto& listener : listeners) {
     const conf::Route* route = snapshot.config->FindRoute(listener->conf.route);
     std::vector<const balance::Endpoint*> eligible;
-    if (route != nullptr) eligible = snapshot.endpoints->Eligible(*route, listener->conf.protocol);
+    if (route != nullptr)
+      eligible = snapshot.endpoints->Eligible(*route, listener->conf.protocol, answers);
     Announcement news = AnnouncementOf(listener->conf, eligible);
     const bool wants_peer_name =
         std::any_of(eligible.begin(), eligible.end(), [](const balance::Endpoint* endpoint) {

@@ -20,6 +20,7 @@
 #include "lb/balance/endpoint.h"
 #include "lb/base/clock.h"
 #include "lb/base/result.h"
+#include "lb/daemon/directories.h"
 #include "lb/session/session_env.h"
 #include "metrics/recorder.h"
 
@@ -35,7 +36,9 @@ using ListenerList = std::vector<std::shared_ptr<const session::ListenerSettings
 
 // What one worker needs of a snapshot; its TLS contexts are its own.
 struct WorkerParts {
-  std::shared_ptr<const session::Parts> parts;
+  std::shared_ptr<const session::Parts> parts;  // but for the directories: the worker makes them
+  LoadedMaps maps;
+  std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>> directory_tls;  // by URL
   ListenerList listeners;  // as Config::listeners
 };
 
@@ -47,6 +50,7 @@ struct Snapshot {
   std::shared_ptr<const route::UserKey> user_key;
   std::shared_ptr<const balance::EndpointTable> endpoints;
   std::shared_ptr<const tls::CertificateStore> certificates;  // null without certificates
+  LoadedMaps maps;
   std::vector<WorkerParts> workers;
   // The health thread's own: TLS contexts by EndpointId, and by backend (null: none needed); slots
   // as Config::backends.
@@ -63,6 +67,7 @@ struct SnapshotInputs {
   balance::EndpointBook& endpoint_book;
   std::shared_ptr<tls::TicketKeys> ticket_keys;
   const base::Clock& clock;
+  const Snapshot* in_force = nullptr;  // whose maps may serve again
 };
 
 // Everything that can fail is done here, before anything is published. The slots of the metrics are

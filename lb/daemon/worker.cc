@@ -67,7 +67,12 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
   // std::function wants copyable tasks, and descriptors are not.
   auto shared_sockets = std::make_shared<std::vector<ListenSocket>>(std::move(sockets));
   loop_.Post([this, parts = std::move(parts), shared_sockets] {
-    env_.parts = parts.parts;
+    OwnDirectories own = MakeDirectories(*parts.parts->config, parts.maps, parts.directory_tls,
+                                         loop_, dialer_, resolver_);
+    auto mine = std::make_shared<session::Parts>(*parts.parts);
+    mine->directories = std::move(own.all);
+    env_.parts = std::move(mine);
+    file_directories_ = std::move(own.of_files);
     std::map<std::string, Listening> wanted;
     for (ListenSocket& socket : *shared_sockets) {
       Listening& listening = wanted[socket.key];
@@ -102,6 +107,13 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
       });
     }
     PostSweep();
+  });
+}
+
+void Worker::ReplaceMap(size_t directory, LoadedMap loaded) {
+  loop_.Post([this, directory, loaded = std::move(loaded)] {
+    if (directory < file_directories_.size() && file_directories_[directory] != nullptr)
+      file_directories_[directory]->Replace(loaded.map, loaded.loaded);
   });
 }
 

@@ -65,6 +65,8 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   void BeginDrain(base::Duration spread);
   // Nobody shall wait there any more. From any thread.
   void LeaveEndpoint(const balance::EndpointState& endpoint);
+  // The file of a directory of the parts in force has changed. From any thread.
+  void ReplaceMap(size_t directory, LoadedMap loaded);
   // Ends every session now, then the thread. Join waits for it.
   void Stop();
   void Join();
@@ -118,6 +120,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   base::SeededRng rng_;
   balance::Picker picker_;
   session::SessionEnv env_;
+  std::vector<std::shared_ptr<directory::FileDirectory>> file_directories_;  // of env_.parts
 
   std::map<std::string, Listening> listening_;
   std::vector<std::unique_ptr<net::TcpListener>> closed_listeners_;

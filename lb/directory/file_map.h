@@ -61,6 +61,8 @@ class FileMap {
     return num_keys_ + name_patterns_.size() + domain_patterns_.size();
   }
   [[nodiscard]] size_t memory_bytes() const;
+  // Different ones.
+  [[nodiscard]] const std::vector<std::string>& answers() const { return answers_; }
   // Of the file as it was read: if conf::StampOf says something else, the file has changed. Empty
   // for a text.
   [[nodiscard]] const conf::FileStamp& stamp() const { return stamp_; }

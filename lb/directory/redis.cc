@@ -13,7 +13,6 @@
 #include "lb/directory/redis_link.h"
 #include "lb/directory/redis_reply.h"
 #include "lb/directory/servers.h"
-#include "lb/route/router.h"
 
 namespace postern::directory {
 namespace {
@@ -43,26 +42,13 @@ struct Redis::Core {
   Core(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver, const conf::Directory& its_conf)
       : key(its_conf.key),
         field(its_conf.field),
-        table(its_conf.table),
         servers(loop, resolver, its_conf.name, PlacesOf(its_conf)) {
     for (uint32_t i = 0; i < servers.size(); ++i)
       links.push_back(std::make_unique<RedisLink>(loop, dialer, servers, i, its_conf.timeout,
                                                   LoginOf(its_conf)));
   }
 
-  // What a value stands for.
-  void LookUpInTable(io::LookupAnswer& answer) const {
-    if (answer.kind != io::LookupAnswer::Kind::kFound || table.empty()) return;
-    for (const auto& [pattern, target] : table) {
-      if (!route::PatternMatches(pattern, answer.value)) continue;
-      answer.value = target;
-      return;
-    }
-    answer = Failed("no row of the table matches " + base::Printable(answer.value, 80));
-  }
-
   const std::string key, field;
-  const conf::Table table;
   Servers servers;
   std::vector<std::unique_ptr<RedisLink>> links;  // by server
 };
@@ -96,7 +82,6 @@ class Redis::Question final : public io::Lookup, private RedisLink::Asker {
     io::LookupAnswer answer = MeaningOf(reply);
     if (IsOfServer(reply)) return Leave(answer.why);
     core_->servers.OnAnswered(server_);
-    core_->LookUpInTable(answer);
     const std::string words = std::exchange(answer.why, core_->servers.name(server_));
     if (!words.empty()) answer.why += ": " + words;
     Finish(answer);

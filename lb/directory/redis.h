@@ -3,8 +3,8 @@
 // One connection a server, kept, for the questions of everybody; servers in order. What is no
 // answer goes on to the next server: no connection, no reply in time, and errors of the server
 // itself (LOADING, MASTERDOWN, READONLY, NOAUTH, ...). No value is kUnknown. An error of the key
-// (WRONGTYPE, MOVED, ERR), a value that is no line of text, and one that no row of the table
-// matches are kFailed: an error never makes anybody unknown.
+// (WRONGTYPE, MOVED, ERR) and a value that is no line of text are kFailed: an error never makes
+// anybody unknown. What a value means (`table`) is the router's affair.
 // Rules:    https://redis.io/docs/latest/commands/ (GET, HGET, AUTH); redis_reply.h.
 // Limits:   kMaxKeyBytes; RedisLink, RedisReader.
 // Thread:   its loop's; may die while questions are under way, they go on.

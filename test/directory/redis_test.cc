@@ -158,14 +158,6 @@ TEST_F(RedisTest, AValueIsALineOfText) {
   EXPECT_EQ(AnswerTo(Bulk("caf\xc3\xa9")), "caf\xc3\xa9");
 }
 
-TEST_F(RedisTest, ATableSaysWhatAValueMeans) {
-  conf_.table = {{"*/cn=SRV1", "mail1"}, {"srv*", "mail2"}, {"srv3", "mail3"}};
-  EXPECT_EQ(AnswerTo(Bulk("ou=x/cn=SRV1")), "mail1");
-  EXPECT_EQ(AnswerTo(Bulk("srv3")), "mail2");
-  EXPECT_EQ(AnswerTo(Bulk("mail1")), "failed: 10.0.0.1:6379: no row of the table matches mail1");
-  EXPECT_EQ(AnswerTo("$-1\r\n"), "unknown");
-}
-
 // --- logins ---------------------------------------------------------------------------------
 
 TEST_F(RedisTest, ALoginComesBeforeTheQuestions) {

@@ -1,0 +1,115 @@
+// directories: maps and clients, made of the configuration.
+// SPDX-License-Identifier: Apache-2.0
+#include "lb/daemon/directories.h"
+
+#include <utility>
+
+#include "lb/directory/auth_http.h"
+#include "lb/directory/query_cache.h"
+#include "lb/directory/redis.h"
+
+namespace postern::daemon {
+namespace {
+
+// Nothing: it is to be read anew.
+const LoadedMap* FindKnown(const conf::Directory& directory, const conf::Config* config,
+                           const LoadedMaps* maps) {
+  if (config == nullptr || maps == nullptr) return nullptr;
+  for (size_t i = 0; i < config->directories.size(); ++i) {
+    const LoadedMap& known = (*maps)[i];
+    if (known.map != nullptr && config->directories[i].path == directory.path &&
+        conf::StampOf(directory.path) == known.map->stamp())
+      return &known;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<io::Directory> WithCache(const conf::Directory& conf, io::Loop& loop,
+                                         std::unique_ptr<io::Directory> inner) {
+  directory::CacheSettings settings;
+  settings.hit = conf.cache_hit;
+  settings.miss = conf.cache_miss;
+  settings.stale = conf.cache_stale;
+  return std::make_unique<directory::CachedDirectory>(loop, std::move(inner), settings);
+}
+
+}  // namespace
+
+base::Result<LoadedMaps> LoadMaps(const conf::Config& config, const route::UserKey& user_key,
+                                  const conf::Config* known_config, const LoadedMaps* known_maps,
+                                  base::MonoTime now) {
+  LoadedMaps maps;
+  std::string errors;
+  // The keys of a map are made canonical by what `users` says.
+  const bool is_alike = known_config != nullptr && known_config->users == config.users;
+  for (const conf::Directory& conf : config.directories) {
+    LoadedMap& loaded = maps.emplace_back();
+    if (conf.type != conf::Directory::Type::kFile) continue;
+    const LoadedMap* known = is_alike ? FindKnown(conf, known_config, known_maps) : nullptr;
+    if (known != nullptr) {
+      loaded = *known;
+      continue;
+    }
+    directory::FileMap::Loaded read = directory::FileMap::Load(conf.path, user_key);
+    for (const std::string& error : read.errors) {
+      if (!errors.empty()) errors += '\n';
+      errors += "directory " + conf.name + ": " + error;
+    }
+    loaded = {std::move(read.map), now};
+  }
+  if (!errors.empty()) return base::Error{std::move(errors)};
+  return maps;
+}
+
+std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config,
+                                                      const LoadedMaps& maps) {
+  std::vector<std::string> everything;
+  for (const conf::Pool& pool : config.pools) everything.push_back(pool.name);
+  for (const conf::Backend& backend : config.backends) everything.push_back(backend.name);
+  std::vector<std::vector<std::string>> names;
+  for (size_t i = 0; i < config.directories.size(); ++i) {
+    const conf::Directory& conf = config.directories[i];
+    std::vector<std::string>& its = names.emplace_back();
+    if (!conf.table.empty()) {
+      for (const auto& [pattern, answer] : conf.table) its.push_back(answer);
+    } else if (maps[i].map != nullptr) {
+      its = maps[i].map->answers();
+    } else {
+      its = everything;
+    }
+  }
+  return names;
+}
+
+OwnDirectories MakeDirectories(
+    const conf::Config& config, const LoadedMaps& maps,
+    const std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>>& tls, io::Loop& loop,
+    io::Dialer& dialer, io::Resolver& resolver) {
+  OwnDirectories own;
+  for (size_t i = 0; i < config.directories.size(); ++i) {
+    const conf::Directory& conf = config.directories[i];
+    std::shared_ptr<io::Directory>& its = own.all.emplace_back();
+    own.of_files.emplace_back();
+    switch (conf.type) {
+      case conf::Directory::Type::kFile:
+        own.of_files.back() =
+            std::make_shared<directory::FileDirectory>(loop, maps[i].map, maps[i].loaded);
+        its = own.of_files.back();
+        break;
+      case conf::Directory::Type::kAuthHttp:
+        its =
+            WithCache(conf, loop,
+                      std::make_unique<directory::AuthHttp>(loop, dialer, resolver, conf, tls[i]));
+        break;
+      case conf::Directory::Type::kRedis:
+        its =
+            WithCache(conf, loop, std::make_unique<directory::Redis>(loop, dialer, resolver, conf));
+        break;
+      case conf::Directory::Type::kLdap:
+        break;
+    }
+  }
+  return own;
+}
+
+}  // namespace postern::daemon
