@@ -4,6 +4,11 @@
 // order, each with the directory's timeout; what is no answer goes on to the next one. A verdict,
 // found or refused, is final; with no server left the answer is kFailed with what each of them did.
 // A refusal with a 4xx code is for now only; it is the caller who knows how to say so.
+// Zimbra:   its nginx-lookup asks for Auth-User, Auth-Method and Auth-Protocol, answers 200
+//           always, and wants more (X-Proxy-IP, an administrator's login) for GSSAPI and
+//           certificates alone. What it may be told besides goes into `headers`: "X-Proxy-IP", by
+//           which it completes names without a domain; "Auth-Protocol": "imapssl", for ports with
+//           TLS. It knows no smtp.
 // Rules:    auth_http_wire.h.
 // Limits:   AuthHttpAnswer; one question's octets while it lasts.
 // Thread:   its loop's; may die while questions are under way, they go on.
