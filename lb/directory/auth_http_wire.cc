@@ -88,9 +88,11 @@ class Lines {
   std::string_view bad_;
 };
 
-std::string_view MethodFor(std::string_view mechanism) {
+// Methods are in small letters; LOGIN is PLAIN by other words.
+std::string MethodFor(std::string_view mechanism) {
   if (mechanism.empty()) return "none";
-  return mechanism == "login" ? "plain" : mechanism;
+  std::string method = base::ToLower(mechanism);
+  return method == "login" ? "plain" : method;
 }
 
 void AddTransaction(Lines& lines, const io::LookupQuery& query) {
@@ -162,8 +164,9 @@ base::Result<base::Secret> AuthHttpQuestion(const io::LookupQuery& query,
   for (const auto& [name, value] : headers) num_bytes += name.size() + value.size() + 4;
   if (num_bytes > kMaxRequestBytes) return base::Error{"the question is too long"};
 
+  const std::string method = MethodFor(login.mechanism);
   Lines lines(headers, num_bytes + 1024);
-  lines.Add("Auth-Method", MethodFor(login.mechanism));
+  lines.Add("Auth-Method", method);
   lines.AddEscaped("Auth-User", login.user);
   lines.AddEscaped("Auth-Pass", password);
   lines.Add("Auth-Protocol", login.protocol);
@@ -174,7 +177,7 @@ base::Result<base::Secret> AuthHttpQuestion(const io::LookupQuery& query,
     if (!login.client_name.empty() || login.protocol == "smtp")
       lines.Add("Client-Host", login.client_name.empty() ? "[UNAVAILABLE]" : login.client_name);
   }
-  if (MethodFor(login.mechanism) == "none") AddTransaction(lines, query);
+  if (method == "none") AddTransaction(lines, query);
   if (login.is_in_tls) lines.Add("Auth-SSL", "on");
   for (const auto& [name, value] : headers)
     if (!base::EqualsIgnoreCase(name, "Host")) lines.AddAnyway(name, value.Reveal());

@@ -65,13 +65,15 @@ TEST(AuthHttpQuestionTest, BlanksControlsAndPercentAreEscapedAndNothingElse) {
   EXPECT_THAT(question, HasSubstr("Auth-Pass: a%20b%25%0D%0AX:%20%00\x7f\xc3\xa9+&=/\r\n"));
 }
 
-TEST(AuthHttpQuestionTest, MechanismsKeepTheirNamesButLoginIsPlain) {
+TEST(AuthHttpQuestionTest, MechanismsAreInSmallLettersAndLoginIsPlain) {
   const base::Secret token("t");
   io::LoginFacts login = Alice(token);
   login.mechanism = "login";
   EXPECT_THAT(Ask(&login), HasSubstr("Auth-Method: plain\r\n"));
-  login.mechanism = "oauthbearer";
-  EXPECT_THAT(Ask(&login), HasSubstr("Auth-Method: oauthbearer\r\n"));
+  login.mechanism = "LOGIN";
+  EXPECT_THAT(Ask(&login), HasSubstr("Auth-Method: plain\r\n"));
+  login.mechanism = "XOAUTH2";
+  EXPECT_THAT(Ask(&login), HasSubstr("Auth-Method: xoauth2\r\n"));
 }
 
 TEST(AuthHttpQuestionTest, TlsNamesAndAttemptsAreTold) {
