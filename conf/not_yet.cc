@@ -26,8 +26,6 @@ constexpr NotYet kNotYet[] = {
     {K::kDirectory, "type", "ldap", "every question fails: it is refused for now"},
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
 
-    {K::kPool, "storage", "exclusive", "as \"shared\": nothing keeps a user on one member"},
-
     {K::kMixed, "relay", "", "the recipient is deferred"},
 
     {K::kSmtp, "replay_limit", "", ""},

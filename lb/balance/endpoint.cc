@@ -225,6 +225,8 @@ EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : c
       home.may_fail_over = !IsMailbox(home.protocol) || home.members.size() < 2 ||
                            pool.storage == conf::Storage::kShared ||
                            pool.storage == conf::Storage::kExclusive;
+      home.is_exclusive = IsMailbox(home.protocol) && home.members.size() > 1 &&
+                          pool.storage == conf::Storage::kExclusive;
     }
   }
 }

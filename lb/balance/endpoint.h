@@ -189,6 +189,8 @@ struct Home {
   // smtp and submission always; for mailboxes where storage is shared or exclusive (or there is one
   // member).
   bool may_fail_over = true;
+  // One member for a user at a time (Pins): mailboxes in a pool of several whose storage says so.
+  bool is_exclusive = false;
   [[nodiscard]] bool Contains(EndpointId id) const;
   // Every member is down or not ready, and the pool says that they are tried all the same.
   [[nodiscard]] bool IsTriedWhenDown() const;

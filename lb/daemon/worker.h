@@ -34,6 +34,7 @@ namespace postern::daemon {
 // Of the whole process, used by every worker.
 struct Shared {
   AddressTable addresses;
+  balance::Pins pins;
   uint64_t num_workers = 1;  // set before they start
   std::atomic<uint64_t> next_session{1};
   std::atomic<uint64_t> sessions{0};       // open now, over all workers; limits.sessions
@@ -85,6 +86,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
   void AuthSucceeded(const base::IpAddress& client, const std::string& user) override;
   size_t HighWater(size_t wanted_bytes) const override;
+  balance::Pins& pins() override { return shared_.pins; }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
   void LearnedCapabilities(const balance::Endpoint& endpoint,

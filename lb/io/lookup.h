@@ -56,8 +56,8 @@ struct LookupAnswer {
   bool is_cached = false;
   // kFound: whom the backend is told of in place of what was typed; empty: as it was.
   std::string user;
-  // kRefused: for the client, one line; its SMTP reply code ("535 5.7.8"), which may be empty; and
-  // how long it has to wait.
+  // kRefused: for the client, one line; its SMTP reply code ("535 5.7.8"), which may be empty, and
+  // with a 4 in front says "not now"; and how long it has to wait.
   std::string refusal_text, refusal_code;
   base::Duration refusal_delay{};
 };

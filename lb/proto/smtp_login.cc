@@ -89,6 +89,7 @@ void SmtpRelay::OnLoginRoute(const RouteAnswer& answer) {
     case RouteAnswer::Kind::kRefused: {
       LoginRefusal refusal;
       if (!answer.text.empty()) refusal.reply = std::string(answer.text) + "\r\n";
+      if (answer.text.starts_with('4')) return FailLogin(refusal.reply);
       refusal.wait = answer.refusal_wait;
       return RefuseLogin(SmtpReports::Login::kBadCredentials, std::move(refusal));
     }

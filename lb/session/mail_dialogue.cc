@@ -224,6 +224,7 @@ void MailDialogue::ClientGone(std::string why) {
 
 void MailDialogue::EndWith(base::EndCause cause) {
   query_.reset();
+  pin_.reset();
   cause_ = std::move(cause);
   // The log must tell of a refused login or a broken backend, however the session went on.
   if (!last_fault_.empty()) {
@@ -370,11 +371,13 @@ void MailDialogue::GoBy(const route::Decision& decision) {
 
 // A directory that has judged the password itself.
 void MailDialogue::RefuseBy(const io::LookupAnswer& answer) {
+  if (answer.refusal_code.starts_with('4')) return Unavailable("the directory: not now");
   Refuse({"", listener_.conf.pass_refusal_text ? answer.refusal_text : "", true},
          AuthResult::kBadCredentials, answer.refusal_delay);
 }
 
 void MailDialogue::Refuse(const proto::Refusal& refusal, AuthResult result, base::Duration wait) {
+  pin_.reset();
   refusal_code_ = refusal.code;
   refusal_text_ = refusal.text;
   env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism), result);
@@ -394,6 +397,7 @@ void MailDialogue::DeliverRefusal() {
 }
 
 void MailDialogue::Unavailable(std::string why) {
+  pin_.reset();
   last_fault_ = std::move(why);
   env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism),
                      AuthResult::kTempFailure);

@@ -22,7 +22,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lb/balance/endpoint.h"
@@ -66,6 +68,8 @@ class MailDialogue {
   [[nodiscard]] base::MonoTime NextDeadline() const;
   [[nodiscard]] uint64_t num_commands() const { return front_machine_->num_commands(); }
   [[nodiscard]] std::unique_ptr<io::Stream> TakeBack();
+  // The user's hold on the member of an exclusive pool; may be null.
+  [[nodiscard]] std::unique_ptr<balance::Pins::Pin> TakePin() { return std::move(pin_); }
   // The client has closed its side, with commands behind its login.
   [[nodiscard]] bool is_front_at_eof() const { return is_front_at_eof_; }
   [[nodiscard]] bool is_draining() const { return is_draining_; }
@@ -114,6 +118,9 @@ class MailDialogue {
 
   // Back.
   void TryNext();
+  [[nodiscard]] const balance::Endpoint* Choose(std::span<const balance::EndpointId> excluded,
+                                                base::MonoTime now);
+  [[nodiscard]] const balance::Endpoint* ChooseForOne(base::MonoTime now);
   [[nodiscard]] base::MonoTime Patience() const;
   void Suspect();
   void TryAddress();
@@ -169,6 +176,7 @@ class MailDialogue {
   base::MonoTime password_at_;
   std::vector<balance::EndpointId> tried_;
   std::unique_ptr<Leg> leg_;
+  std::unique_ptr<balance::Pins::Pin> pin_;
   // A backend has asked the client something: its answer belongs to that backend alone.
   enum class Challenged : uint8_t { kNo, kClientsTurn, kAnswered };
   Challenged challenged_ = Challenged::kNo;

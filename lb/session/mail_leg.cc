@@ -39,13 +39,43 @@ const metrics::EndpointSlots& MailDialogue::SlotsOf(const balance::Endpoint& end
   return parts_->endpoint_slots[endpoint.backend_index][endpoint.endpoint_index];
 }
 
+const balance::Endpoint* MailDialogue::Choose(std::span<const balance::EndpointId> excluded,
+                                              MonoTime now) {
+  const bool is_by_client = balance::KeyPartOf(*home_) == balance::KeyPart::kClient;
+  return env_.picker.Pick(*home_, is_by_client ? balance::ClientKey(client_.client.ip) : user_key_,
+                          excluded, now);
+}
+
+// In an exclusive pool: where the user is, as long as that member is not down; who comes first
+// decides for the others.
+const balance::Endpoint* MailDialogue::ChooseForOne(MonoTime now) {
+  constexpr int kMostRaces = 8;
+  pin_.reset();
+  for (int race = 0; race < kMostRaces; ++race) {
+    const std::string holder = env_.host.pins().HolderOf(home_->name, user_key_);
+    const auto held = std::find_if(
+        home_->members.begin(), home_->members.end(),
+        [&](const balance::Endpoint* member) { return member->backend->name == holder; });
+    const bool is_held =
+        held != home_->members.end() && (*held)->state->health.load() != balance::Health::kDown;
+    const balance::Endpoint* endpoint = nullptr;
+    if (!is_held) {
+      endpoint = Choose(tried_, now);
+    } else if ((*held)->state->admin.load() != balance::AdminState::kMaintenance &&
+               std::find(tried_.begin(), tried_.end(), (*held)->id) == tried_.end()) {
+      endpoint = *held;  // draining or full: its sessions are there, and no other may have it
+    }
+    if (endpoint == nullptr) return nullptr;
+    pin_ = env_.host.pins().Take(home_->name, user_key_, endpoint->backend->name,
+                                 is_held ? std::string_view() : holder);
+    if (pin_ != nullptr) return endpoint;  // else another session of the user was quicker
+  }
+  return nullptr;
+}
+
 void MailDialogue::TryNext() {
   const MonoTime now = env_.loop.Now();
-  const bool is_by_client = balance::KeyPartOf(*home_) == balance::KeyPart::kClient;
-  const std::string client_key =
-      is_by_client ? balance::ClientKey(client_.client.ip) : std::string();
-  const balance::Endpoint* endpoint =
-      env_.picker.Pick(*home_, is_by_client ? client_key : user_key_, tried_, now);
+  const balance::Endpoint* endpoint = home_->is_exclusive ? ChooseForOne(now) : Choose(tried_, now);
   if (endpoint == nullptr) {
     Unavailable(last_fault_.empty() ? "no endpoint can take it now" : last_fault_);
     return;
@@ -293,7 +323,9 @@ void MailDialogue::LegFailed(FaultKind kind, std::string why) {
   accounting_.LegEnded(SessionResult::kBackendLost);
   env_.picker.Failed(endpoint, blame, env_.loop.Now());
   if (challenged_ == Challenged::kClientsTurn) return;  // told when the client has answered
-  if (home_->may_fail_over && challenged_ == Challenged::kNo) {
+  // A login that was sent may yet be carried out there.
+  const bool may_be_in = home_->is_exclusive && phase == Phase::kLogin;
+  if (home_->may_fail_over && challenged_ == Challenged::kNo && !may_be_in) {
     TryNext();
   } else {
     Unavailable(last_fault_);

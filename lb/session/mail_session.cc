@@ -132,6 +132,7 @@ void MailSession::FollowDialogue() {
 
 void MailSession::StartRelay() {
   back_ = dialogue_->TakeBack();
+  pin_ = dialogue_->TakePin();
   num_commands_ = static_cast<uint32_t>(dialogue_->num_commands());
   is_front_at_eof_ = dialogue_->is_front_at_eof();
   is_draining_ |= dialogue_->is_draining();
@@ -305,6 +306,7 @@ void MailSession::Rearm() {
 }
 
 void MailSession::Finish(base::EndCause cause) {
+  pin_.reset();
   if (state_ == State::kOver) return;
   const uint64_t num_commands =
       dialogue_ != nullptr ? dialogue_->num_commands() : num_commands_ + flow_.num_commands();

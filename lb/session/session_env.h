@@ -16,6 +16,7 @@
 #include "conf/config.h"
 #include "lb/balance/endpoint.h"
 #include "lb/balance/picker.h"
+#include "lb/balance/pins.h"
 #include "lb/base/address.h"
 #include "lb/base/rng.h"
 #include "lb/io/dialer.h"
@@ -91,6 +92,8 @@ class SessionHost {
   virtual void ReturnReplayMemory(size_t num_bytes) = 0;
   // The high-water mark of a leg (limits.buffer), or less while all legs together hold too much.
   [[nodiscard]] virtual size_t HighWater(size_t wanted_bytes) const { return wanted_bytes; }
+  // Whose users are where, in exclusive pools.
+  [[nodiscard]] virtual balance::Pins& pins() = 0;
   // A live back leg has learned what the endpoint can do.
   virtual void LearnedCapabilities(const balance::Endpoint& endpoint,
                                    std::vector<std::string> capabilities) = 0;

@@ -323,7 +323,7 @@ INSTANTIATE_TEST_SUITE_P(
             "once_per_key",
             {{"/pools/mx/storage", R"("exclusive")"}, {"/pools/store/storage", R"("exclusive")"}},
             {},
-            {R"(/pools/mx/storage: "exclusive" has no effect in this build yet (as "shared": nothing keeps a user on one member; said in 2 places))"}},
+            {}},
         RuleCase{"pool_keys",
                  {{"/pools/mx/balance", R"("hash")"},
                   {"/pools/mx/on_down", R"("open")"},
@@ -333,11 +333,7 @@ INSTANTIATE_TEST_SUITE_P(
                   {"/pools/out/balance", R"("round_robin")"}},
                  {},
                  {}},
-        RuleCase{
-            "exclusive_storage",
-            {{"/pools/store/storage", R"("exclusive")"}},
-            {},
-            {R"(/pools/store/storage: "exclusive" has no effect in this build yet (as "shared": nothing keeps a user on one member))"}},
+        RuleCase{"exclusive_storage", {{"/pools/store/storage", R"("exclusive")"}}, {}, {}},
         RuleCase{
             "smtp_keys",
             {{"/smtp",

@@ -136,6 +136,17 @@ TEST_F(ImapDirectoryTest, ARefusalReadsLikeAWrongPasswordAndTakesAsLong) {
   EXPECT_THAT(world_.auth_failed, ElementsAre("alice"));
 }
 
+TEST_F(ImapDirectoryTest, ARefusalForNowIsTemporary) {
+  io::LookupAnswer answer;
+  answer.kind = Kind::kRefused;
+  answer.refusal_code = "454 4.7.0";
+  Begin();
+  (void)world_.Ask("a LOGIN alice secret");
+  people_->Say(answer);
+  EXPECT_THAT(world_.Read(), HasSubstr("[UNAVAILABLE]"));
+  EXPECT_THAT(world_.auth_failed, IsEmpty());
+}
+
 TEST_F(ImapDirectoryTest, ARefusalsTextIsPassedWhereWantedAndItsWaitIsKept) {
   world_.listener().pass_refusal_text = true;
   io::LookupAnswer answer;
@@ -262,6 +273,20 @@ TEST(SubmissionDirectoryTest, ARefusedLoginHearsTheDirectorysCodeInTime) {
   EXPECT_EQ(world.Read(), "");
   world.Wait(seconds(1));
   EXPECT_EQ(world.Read(), "535 5.7.0 Authentication failed\r\n");
+}
+
+TEST(SubmissionDirectoryTest, ARefusalForNowIsTemporary) {
+  SmtpWorld world(Protocol::kSubmission);
+  const auto people = AskFirst(world);
+  world.is_in_tls = true;
+  world.Hello();
+  io::LookupAnswer answer;
+  answer.kind = Kind::kRefused;
+  answer.refusal_code = "454 4.7.0";
+  (void)world.Ask("AUTH PLAIN AGFsaWNlAHNlY3JldA==");
+  people->Say(answer);
+  EXPECT_EQ(world.Read(), "454 4.7.0 Authentication failed\r\n");
+  EXPECT_THAT(world.auth_failed, IsEmpty());
 }
 
 }  // namespace

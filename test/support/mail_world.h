@@ -138,6 +138,7 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
 
   // --- books ---
   std::vector<metrics::SessionAccount> accounts;
+  balance::Pins held_users;
   std::vector<std::string> auth_failed, auth_succeeded;
   std::vector<std::pair<std::string, std::vector<std::string>>> learned;  // backend, capabilities
   bool is_auth_blocked = false;
@@ -152,6 +153,7 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
  private:
   class ClientEar;
   void Retire(session::Session& ended) override;
+  balance::Pins& pins() override { return held_users; }
   bool AuthBlocked(const base::IpAddress& client, const std::string& user) override;
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
   void AuthSucceeded(const base::IpAddress& client, const std::string& user) override;

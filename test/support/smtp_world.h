@@ -114,6 +114,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
 
   // --- books ---
   std::vector<metrics::SessionAccount> accounts;
+  balance::Pins held_users;
   std::vector<metrics::TransactionAccount> transactions;
   std::vector<std::string> auth_failed, auth_succeeded;
   std::vector<std::pair<std::string, std::vector<std::string>>> learned;
@@ -132,6 +133,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   class ClientEar;
   [[nodiscard]] std::shared_ptr<const session::Parts> BuildParts();
   void Retire(session::Session& ended) override;
+  balance::Pins& pins() override { return held_users; }
   bool AuthBlocked(const base::IpAddress& client, const std::string& user) override;
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
   void AuthSucceeded(const base::IpAddress& client, const std::string& user) override;
