@@ -21,6 +21,14 @@ io::LookupAnswer CannotBeAsked() {
   return answer;
 }
 
+// Ends the way whatever the rule's on_error says: who goes on, and where to, nobody can know.
+io::LookupAnswer CannotBeAskedYet() {
+  io::LookupAnswer answer;
+  answer.kind = io::LookupAnswer::Kind::kRefused;
+  answer.why = "asked at the login only";
+  return answer;
+}
+
 }  // namespace
 
 RouteQuery::RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder,
@@ -73,6 +81,10 @@ std::optional<route::Decision> RouteQuery::GoOn() {
     // A password is nobody's business who does not judge it.
     const bool is_told =
         parts_->config->directories[index].type == conf::Directory::Type::kAuthHttp;
+    if (is_told && !login_) {
+      answers_.push_back({index, CannotBeAskedYet()});
+      continue;
+    }
     const io::LookupQuery query{user_key_.empty() ? recipient_key_ : user_key_,
                                 is_told && login_ ? &*login_ : nullptr};
     std::optional<io::LookupAnswer> answer = parts_->directories[index]->Ask(

@@ -25,7 +25,8 @@ class RouteQuery {
   using Done = std::function<void(const route::Decision& decision)>;
 
   // route: an index of the router's. facts: what they point to is copied. login: only auth_http is
-  // told of it; what it points to must live until the end.
+  // told of it; what it points to must live until the end. Without it auth_http is not asked (its
+  // server would count a login that failed): where that is to be asked, the decision is kRefused.
   RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder, io::Loop& loop,
              uint32_t route, const route::Facts& facts, std::optional<io::LoginFacts> login);
   RouteQuery(const RouteQuery&) = delete;

@@ -113,6 +113,16 @@ TEST_F(RouteQueryTest, FailuresAreDecisionsAndAreCounted) {
   EXPECT_TRUE(cloud().asked.empty());
 }
 
+TEST_F(RouteQueryTest, WhatJudgesPasswordsIsNotAskedWithoutOne) {
+  config_->directories[0].type = conf::Directory::Type::kAuthHttp;
+  config_->routes[0].rules[0].on_error_next = true;
+  EXPECT_EQ(Begin(), Decision::Kind::kRefused);
+  EXPECT_TRUE(people().asked.empty());
+  EXPECT_TRUE(cloud().asked.empty());
+  EXPECT_EQ(query_->answers()[0].answer.why, "asked at the login only");
+  for (const char* result : {"hit", "miss", "error"}) EXPECT_EQ(Lookups("people", result), 0);
+}
+
 TEST_F(RouteQueryTest, ADirectoryThatThisBuildLacksFails) {
   directories_.clear();
   EXPECT_EQ(Begin(), Decision::Kind::kTempFail);
