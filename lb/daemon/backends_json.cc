@@ -2,58 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/backends_json.h"
 
-#include <cmath>
-#include <cstdio>
-#include <optional>
-
 #include "lb/base/escape.h"
 #include "lb/base/log.h"
+#include "lb/daemon/json_object.h"
 
 namespace postern::daemon {
 namespace {
 
 using base::AppendJsonString;
 
-// One object, member by member.
-class Object {
- public:
-  explicit Object(std::string& out) : out_(out) { out_ += '{'; }
-  void Text(std::string_view key, std::string_view value) {
-    Key(key);
-    AppendJsonString(out_, value);
-  }
-  // What is not known, or no number, is null.
-  void Number(std::string_view key, std::optional<double> value) {
-    Key(key);
-    if (!value || !std::isfinite(*value)) {
-      out_ += "null";
-      return;
-    }
-    char text[32];
-    std::snprintf(text, sizeof(text), "%.10g", *value);
-    out_ += text;
-  }
-  void Bool(std::string_view key, bool value) { Raw(key, value ? "true" : "false"); }
-  void Raw(std::string_view key, std::string_view json) {
-    Key(key);
-    out_ += json;
-  }
-  void End() { out_ += '}'; }
-
- private:
-  void Key(std::string_view key) {
-    if (out_.back() != '{') out_ += ',';
-    AppendJsonString(out_, key);
-    out_ += ':';
-  }
-  std::string& out_;
-};
-
 std::string CheckAsJson(const health::EndpointReport& endpoint) {
   if (!endpoint.last_check) return "null";
   const health::EndpointReport::Check& check = *endpoint.last_check;
   std::string out;
-  Object json(out);
+  JsonObject json(out);
   json.Bool("ok", check.is_ok);
   json.Text("phase", base::Name(check.phase));
   json.Text("why", check.why);
@@ -65,7 +27,7 @@ std::string CheckAsJson(const health::EndpointReport& endpoint) {
 
 std::string EndpointAsJson(const health::EndpointReport& endpoint) {
   std::string factors;
-  Object its_factors(factors);
+  JsonObject its_factors(factors);
   its_factors.Number("latency", endpoint.factors.latency);
   its_factors.Number("queue", endpoint.factors.queue);
   its_factors.Number("slow_start", endpoint.factors.slow_start);
@@ -82,7 +44,7 @@ std::string EndpointAsJson(const health::EndpointReport& endpoint) {
     sessions += load.active.load(std::memory_order_relaxed);
   const std::string reason = endpoint.Words();
   std::string out;
-  Object json(out);
+  JsonObject json(out);
   json.Text("protocol", conf::Name(endpoint.protocol));
   json.Text("address", endpoint.address);
   json.Text("state", health::Name(endpoint.health()));
@@ -118,18 +80,14 @@ std::string BackendsAsJson(const health::HealthReport& report) {
     const health::QueueReport none;
     const health::QueueReport& its = backend.queue ? *backend.queue : none;
     std::string queue;
-    Object its_queue(queue);
+    JsonObject its_queue(queue);
     its_queue.Number("depth", its.depth);
-    if (its.source.empty()) {
-      its_queue.Raw("source", "null");
-    } else {
-      its_queue.Text("source", its.source);
-    }
+    its_queue.TextOrNull("source", its.source);
     its_queue.Number("age_seconds", its.age_seconds);
     its_queue.Number("time_to_hard_seconds", its.time_to_hard_seconds);
     its_queue.Text("why", its.why);
     its_queue.End();
-    Object json(out);
+    JsonObject json(out);
     json.Text("name", backend.name);
     json.Text("site", backend.site);
     json.Number("priority", backend.priority);
