@@ -2,8 +2,9 @@
 //
 // Run() is the control thread: signals (HUP reload, TERM drain, INT stop, USR1 reopen logs), admin
 // HTTP, reloads.
-// Owner:    main.   Thread: control, except where a method says otherwise. Tests:
-// test/integration/ SPDX-License-Identifier: Apache-2.0
+// Owner:    main.   Thread: control, except where a method says otherwise.
+// Tests:    test/integration/
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <functional>
@@ -62,9 +63,12 @@ class Process final : public AdminBackend {
   // Key: listener name, place of the address in its list, address as configured.
   using Bindings = std::map<std::string, BoundListener>;
 
+  [[nodiscard]] static std::string BindingKey(const conf::Listener& listener, size_t place);
   [[nodiscard]] base::Result<Bindings> Bind(const conf::Config& config) const;
   void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
   [[nodiscard]] std::vector<health::DeliveryDoor> DeliveryDoors() const;
+  // Empty without a file.
+  [[nodiscard]] static base::Result<std::string> ReadToken(const std::string& path);
   [[nodiscard]] std::string OpenAdmin(const conf::Config& config);
   void WarnOfDroppedLines();
   void AddEvent(std::string kind, std::string object, std::string text);

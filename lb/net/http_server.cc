@@ -23,6 +23,12 @@ base::Error CannotListen(const std::string& where, int error) {
 
 }  // namespace
 
+void HttpReply::Send(HttpResponse response) const {
+  if (state_->response) return;
+  state_->response = std::move(response);
+  if (const auto on_late = std::exchange(state_->on_late, nullptr)) on_late();
+}
+
 struct HttpServer::Endpoint {
   std::unique_ptr<TcpListener> listener;
   std::string path;  // of Unix
@@ -37,16 +43,18 @@ class HttpServer::Connection final : public io::Stream::Observer {
         stream_(server.loop_, std::move(fd), peer, this),
         reader_(server.limits_.header_bytes, server.limits_.body_bytes),
         kind_(kind),
-        deadline_(server.loop_.timers(), &io::Timer::Invoke<&Connection::End, Connection>, this) {
+        deadline_(server.loop_.timers(), &io::Timer::Invoke<&Connection::OnDeadline, Connection>,
+                  this) {
     Rearm();
   }
+  ~Connection() { StopWaiting(); }
 
   void OnStream(io::Stream& stream, io::Stream::Event event) override {
     switch (event) {
       case io::Stream::Event::kReadable:
         return Serve();
       case io::Stream::Event::kDrained:
-        if (stream.Unsent() > 0) return;
+        if (stream.Unsent() > 0 || reply_ != nullptr) return;
         Rearm();
         stream.ResumeReads();
         return;
@@ -63,8 +71,14 @@ class HttpServer::Connection final : public io::Stream::Observer {
  private:
   void Rearm() { deadline_.ArmAt(server_.loop_.Now() + server_.limits_.request_time); }
 
+  void OnDeadline() {
+    if (reply_ == nullptr) return End();
+    StopWaiting();
+    Give(HttpError(504, "timeout", "the answer is not there in time"), HttpEnd::kClose);
+  }
+
   void Serve() {
-    while (!is_over_) {
+    while (!is_over_ && reply_ == nullptr) {
       switch (reader_.Read(stream_.Input())) {
         case HttpReader::Status::kNeedBytes:
           return;
@@ -91,12 +105,32 @@ class HttpServer::Connection final : public io::Stream::Observer {
       request.peer = stream_.peer_address();
       request.local = stream_.local_address();
     }
-    const HttpResponse response = server_.handler_(request);
-    const HttpEnd end = reader_.keeps_open() ? HttpEnd::kKeepOpen : HttpEnd::kClose;
-    stream_.Write(ToWire(response, request.method == "HEAD", end));
+    reply_ = std::make_shared<HttpReply::State>();
+    server_.handler_(request, HttpReply(reply_));
+    if (reply_->response) return TakeReply();
+    reply_->on_late = [this] {
+      TakeReply();
+      if (!is_over_ && stream_.Unsent() == 0) stream_.ResumeReads();
+    };
+    stream_.PauseReads();
+    Rearm();
+  }
+
+  void TakeReply() {
+    const std::shared_ptr<HttpReply::State> reply = std::move(reply_);
+    Give(*reply->response, reader_.keeps_open() ? HttpEnd::kKeepOpen : HttpEnd::kClose);
+  }
+
+  void Give(const HttpResponse& response, HttpEnd end) {
+    stream_.Write(ToWire(response, reader_.request().method == "HEAD", end));
     if (end == HttpEnd::kClose) return EndGently();
     reader_.Reset();
     Rearm();
+  }
+
+  void StopWaiting() {
+    if (reply_ != nullptr) reply_->on_late = nullptr;
+    reply_.reset();
   }
 
   void EndGently() {
@@ -107,6 +141,7 @@ class HttpServer::Connection final : public io::Stream::Observer {
   void End() {
     if (is_over_) return;
     is_over_ = true;
+    StopWaiting();
     deadline_.Cancel();
     stream_.Close();
     server_.OnConnectionEnd(*this);
@@ -116,6 +151,7 @@ class HttpServer::Connection final : public io::Stream::Observer {
   SocketStream stream_;
   HttpReader reader_;
   Kind kind_;
+  std::shared_ptr<HttpReply::State> reply_;  // while a request is with the handler, or waits
   io::Timer deadline_;
   bool is_over_ = false;
 };

@@ -3,7 +3,8 @@
 // Limits:   connections, header and body size, and an absolute time for each request, so that a
 //           stranger on an open metrics port costs a bounded number of descriptors and no more than
 //           a bounded time. At the limit new connections wait in the kernel.
-// Owner:    daemon.   Thread: the loop's; the handler runs on it and should be quick.
+// Owner:    daemon.   Thread: the loop's; the handler runs on it and should be quick, as an answer
+//           may come later (HttpReply).
 // Why so:   evhttp (2.1) can neither count its connections nor bound a request's time, answers
 //           HEAD with a body and its own refusals in HTML; on streams of our own it is small.
 // Tests:    test/net/http_server_test.cc
@@ -13,7 +14,9 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lb/base/address.h"
@@ -29,13 +32,31 @@ struct HttpLimits {
   size_t header_bytes = 16 << 10;
   size_t body_bytes = 1 << 20;
   // From accept, or from the last answer, to the end of the next request; as long again for its
-  // answer to be taken.
+  // answer to be there (504), and for it to be taken.
   base::Duration request_time = std::chrono::seconds(30);
+};
+
+// Where the answer to one request goes, at once or later; copies stand for the same answer.
+// Thread: the loop's.
+class HttpReply {
+ public:
+  // The first answer counts. It is dropped if the client, the server, or the time for it is gone.
+  void Send(HttpResponse response) const;
+
+ private:
+  friend class HttpServer;
+  struct State {
+    std::optional<HttpResponse> response;
+    std::function<void()> on_late;  // set while a connection waits for it
+  };
+  explicit HttpReply(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
 };
 
 class HttpServer {
  public:
-  using Handler = std::function<HttpResponse(const HttpRequest&)>;
+  // The connection takes no further request before the answer.
+  using Handler = std::function<void(const HttpRequest& request, const HttpReply& reply)>;
 
   HttpServer(EventLoop& loop, Handler handler, const HttpLimits& limits = {});
   ~HttpServer();

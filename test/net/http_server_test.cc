@@ -28,9 +28,10 @@ class HttpServerTest : public LoopTest {
   void Start(const HttpLimits& limits = {}) {
     server_ = std::make_unique<HttpServer>(
         loop_,
-        [this](const HttpRequest& request) {
+        [this](const HttpRequest& request, const HttpReply& reply) {
           requests_.push_back(request);
-          return answer_;
+          if (!is_late_) return reply.Send(answer_);
+          late_.push_back(reply);
         },
         limits);
     const auto address = server_->Listen(Loopback());
@@ -78,6 +79,8 @@ class HttpServerTest : public LoopTest {
   }
 
   HttpResponse answer_{.body = "{}"};
+  bool is_late_ = false;  // who asks waits in late_
+  std::vector<HttpReply> late_;
   std::vector<HttpRequest> requests_;
   std::unique_ptr<HttpServer> server_;
   base::SocketAddress address_;
@@ -197,6 +200,72 @@ TEST_F(HttpServerTest, AnswersPipelinedRequestsInOrder) {
   EXPECT_EQ(requests_[2].path, "/3");
 }
 
+TEST_F(HttpServerTest, AnAnswerMayComeLater) {
+  Start();
+  is_late_ = true;
+  const OwnedFd fd = Connect();
+  Say(fd, "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n");
+  Until([&] { return late_.size() == 1; });
+  // Another client does not wait for it, this one's next request does.
+  const OwnedFd other = Connect();
+  Say(other, "GET /3 HTTP/1.1\r\nHost: a\r\n\r\n");
+  Until([&] { return late_.size() == 2; });
+  EXPECT_EQ(requests_.back().path, "/3");
+  late_[0].Send({.body = "first"});
+  late_[0].Send({.body = "once more"});
+  Until([&] { return late_.size() == 3; });
+  EXPECT_EQ(requests_.back().path, "/2");
+  late_[2].Send({.body = "second"});
+  const std::string heard = Hear(fd, "second");
+  EXPECT_THAT(heard, HasSubstr("\r\n\r\nfirstHTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(heard, ::testing::Not(HasSubstr("once more")));
+}
+
+TEST_F(HttpServerTest, ALateAnswerReachesAClientThatHasClosedItsDirection) {
+  Start();
+  is_late_ = true;
+  const OwnedFd fd = Connect();
+  Say(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  ::shutdown(fd.get(), SHUT_WR);
+  Until([&] { return late_.size() == 1; });
+  Settle();
+  late_[0].Send({.body = "late"});
+  EXPECT_TRUE(Hear(fd, "").ends_with("late"));
+  Until([&] { return server_->num_connections() == 0; });
+}
+
+TEST_F(HttpServerTest, AnAnswerThatDoesNotComeInTimeIs504) {
+  Start({.request_time = std::chrono::milliseconds(50)});
+  is_late_ = true;
+  const OwnedFd fd = Connect();
+  Say(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(Hear(fd, ""), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  Until([&] { return server_->num_connections() == 0; });
+  ASSERT_EQ(late_.size(), 1u);
+  late_[0].Send({});
+}
+
+TEST_F(HttpServerTest, ALateAnswerMayFindNobody) {
+  Start();
+  is_late_ = true;
+  OwnedFd gone = Connect();
+  const OwnedFd stays = Connect();
+  Say(gone, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  Until([&] { return late_.size() == 1; });
+  Say(stays, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  Until([&] { return late_.size() == 2; });
+  gone.Reset();
+  late_[0].Send({.body = "to nobody"});
+  late_[1].Send({.body = "to one"});
+  Until([&] { return server_->num_connections() == 1; });
+  Say(stays, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  EXPECT_THAT(Hear(stays, "to one"), StartsWith("HTTP/1.1 200 "));
+  Until([&] { return late_.size() == 3; });
+  server_.reset();
+  late_[2].Send({});
+  EXPECT_EQ(Hear(stays, ""), "");
+}
+
 TEST_F(HttpServerTest, CutsOffAClientThatNeverFinishesItsRequest) {
   Start({.request_time = std::chrono::milliseconds(50)});
   const OwnedFd fd = Connect();
@@ -286,9 +355,9 @@ TEST_F(HttpServerTest, ASuccessorTakesTheUnixSocketOverAndKeepsIt) {
   const std::string path = dir.path() + "/admin.sock";
   ASSERT_TRUE(server_->ListenUnix(path).ok());
   int num_successor = 0;
-  HttpServer successor(loop_, [&](const HttpRequest&) {
+  HttpServer successor(loop_, [&](const HttpRequest&, const HttpReply& reply) {
     ++num_successor;
-    return HttpResponse{};
+    reply.Send({});
   });
   ASSERT_TRUE(successor.ListenUnix(path).ok());
   server_.reset();  // must not take the name away
