@@ -30,6 +30,15 @@ int main(int argc, char** argv) {
   CLI::App* status = add_config(app.add_subcommand("status", "show the running process"));
   bool is_json = false;
   status->add_flag("--json", is_json, "as the API answers");
+  CLI::App* explain = add_config(app.add_subcommand(
+      "explain", "say where a user or recipient would go now, by which rule, and why"));
+  daemon::RouteWords words;
+  explain->add_option("--listener", words.listener, "where the client comes in")->required();
+  explain->add_option("--user", words.user, "as it logs in");
+  explain->add_option("--recipient", words.recipient, "of a message, on an smtp listener");
+  explain->add_option("--client", words.client, "its IP address");
+  explain->add_option("--sni", words.sni, "the name that it asks for in TLS");
+  explain->add_flag("--json", is_json, "as the API answers");
   CLI::App* reload = add_config(
       app.add_subcommand("reload", "have the running process read its configuration anew"));
   std::string backend;
@@ -55,10 +64,9 @@ int main(int argc, char** argv) {
   if (check->parsed()) return daemon::Check(config);
   if (schema->parsed()) return daemon::PrintSchema();
   if (version->parsed()) return daemon::PrintVersion();
-  if (status->parsed()) {
-    return daemon::ShowStatus(config,
-                              is_json ? daemon::StatusForm::kJson : daemon::StatusForm::kText);
-  }
+  const auto form = is_json ? daemon::StatusForm::kJson : daemon::StatusForm::kText;
+  if (status->parsed()) return daemon::ShowStatus(config, form);
+  if (explain->parsed()) return daemon::ExplainRoute(config, words, form);
   if (reload->parsed()) return daemon::AskReload(config);
   for (const CLI::App* said : {drain, resume, maintenance})
     if (said->parsed()) return daemon::SayOfBackend(config, said->get_name(), backend);

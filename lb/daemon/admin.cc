@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/admin.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -62,26 +63,16 @@ void AppendProblems(std::string& out, const std::vector<conf::Problem>& problems
   out += ']';
 }
 
+using Page = AdminPage;
 // Who may ask for a path, and how.
 enum class Access : uint8_t { kEverybody, kReader, kChanger };
-enum class Page : uint8_t {
-  kMetrics,
-  kLive,
-  kReady,
-  kStatus,
-  kReload,
-  kBackends,
-  kBackendState,
-  kBackendWeight,
-  kEvents,
-};
 struct PageRow {
   std::string_view path;
   std::string_view method;
   Access access;
   Page page;
 };
-constexpr std::array<PageRow, 7> kPages = {{
+constexpr std::array<PageRow, 8> kPages = {{
     {"/metrics", "GET", Access::kEverybody, Page::kMetrics},
     {"/livez", "GET", Access::kEverybody, Page::kLive},
     {"/readyz", "GET", Access::kEverybody, Page::kReady},
@@ -89,6 +80,7 @@ constexpr std::array<PageRow, 7> kPages = {{
     {"/api/v1/reload", "POST", Access::kChanger, Page::kReload},
     {"/api/v1/backends", "GET", Access::kReader, Page::kBackends},
     {"/api/v1/events", "GET", Access::kReader, Page::kEvents},
+    {"/api/v1/route", "GET", Access::kReader, Page::kRoute},
 }};
 constexpr PageRow kBackendState = {"", "POST", Access::kChanger, Page::kBackendState};
 constexpr PageRow kBackendWeight = {"", "PUT", Access::kChanger, Page::kBackendWeight};
@@ -130,35 +122,31 @@ bool Admin::HasToken(const AdminRequest& request) const {
          base::Secret(token);
 }
 
-AdminResponse Admin::Handle(const AdminRequest& request) {
+void Admin::Handle(const AdminRequest& request, const Done& done) {
   const PageRow* row = FindPage(request);
-  if (row == nullptr) return Error(404, "not_found", "there is no such page", request.path);
-
-  bool may_enter = false;
-  switch (row->access) {
-    case Access::kEverybody:
-      may_enter = true;
-      break;
-    case Access::kReader:
-      may_enter = request.is_unix || request.peer.is_loopback() || HasToken(request);
-      break;
-    case Access::kChanger:
-      may_enter = request.is_unix || HasToken(request);
-      break;
-  }
+  if (row == nullptr) return done(Error(404, "not_found", "there is no such page", request.path));
+  const bool is_trusted = request.is_unix || HasToken(request);
+  const bool may_enter = row->access == Access::kEverybody || is_trusted ||
+                         (row->access == Access::kReader && request.peer.is_loopback());
   if (!may_enter)
-    return Error(401, "unauthorized",
-                 row->access == Access::kChanger
-                     ? "a change needs the bearer token (admin.token_file) or the Unix socket"
-                     : "reading from another machine needs the bearer token (admin.token_file)",
-                 request.path);
+    return done(
+        Error(401, "unauthorized",
+              row->access == Access::kChanger
+                  ? "a change needs the bearer token (admin.token_file) or the Unix socket"
+                  : "reading from another machine needs the bearer token (admin.token_file)",
+              request.path));
   if (request.method != row->method && !(request.method == "HEAD" && row->method == "GET")) {
     AdminResponse response =
         Error(405, "method_not_allowed", "use " + std::string(row->method), request.path);
     response.allow = row->method;
-    return response;
+    return done(response);
   }
-  switch (row->page) {
+  if (row->page == Page::kRoute) return Explain(request, done);
+  done(Show(row->page, request));
+}
+
+AdminResponse Admin::Show(AdminPage page, const AdminRequest& request) {
+  switch (page) {
     case Page::kMetrics: {
       AdminResponse response;
       response.content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -187,8 +175,43 @@ AdminResponse Admin::Handle(const AdminRequest& request) {
       return ChangeState(request);
     case Page::kBackendWeight:
       return ChangeWeight(request);
+    case Page::kRoute:
+      break;
   }
   return Error(500, "internal", "no such page", request.path);
+}
+
+void Admin::Explain(const AdminRequest& request, const Done& done) {
+  RouteQuestion question;
+  std::string client;
+  const std::array<std::pair<std::string_view, std::string*>, 5> parameters = {
+      {{"listener", &question.listener},
+       {"user", &question.user},
+       {"recipient", &question.recipient},
+       {"client", &client},
+       {"sni", &question.sni}}};
+  for (const auto& [name, value] : request.query) {
+    const auto known = std::find_if(parameters.begin(), parameters.end(),
+                                    [&](const auto& each) { return each.first == name; });
+    if (known == parameters.end())
+      return done(Error(400, "bad_query",
+                        "the parameters are listener, user, recipient, client and sni",
+                        request.path));
+    *known->second = value;
+  }
+  if (question.listener.empty())
+    return done(Error(400, "bad_query", "listener is missing", request.path));
+  if (!client.empty()) {
+    question.client = base::IpAddress::Parse(client);
+    if (!question.client)
+      return done(Error(400, "bad_query", "client is no IP address", request.path));
+  }
+  backend_.Explain(question, [done, path = request.path](const base::Result<Explanation>& made) {
+    if (!made) return done(Error(400, "bad_query", made.error(), path));
+    AdminResponse response;
+    response.body = AsJson(*made) + "\n";
+    done(response);
+  });
 }
 
 AdminResponse Admin::Ready() {

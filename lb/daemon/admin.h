@@ -1,15 +1,16 @@
 // admin: the HTTP API of the running process: metrics, health of the process itself, status,
-// backends and what an operator says of them, reload.
+// backends and what an operator says of them, reload, who goes where.
 //
-// Pure: a request in, a response out. Reads are open on loopback and on the Unix socket; /metrics,
-// /livez and /readyz everywhere; the rest off loopback, and every change, needs the bearer token,
-// or the Unix socket.
+// Pure: a request in, a response out; one page's may come later. Reads are open on loopback and on
+// the Unix socket; /metrics, /livez and /readyz everywhere; the rest off loopback, and every change,
+// needs the bearer token, or the Unix socket.
 // Thread:   control.
 // Tests:    test/daemon/admin_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@
 #include "lb/base/address.h"
 #include "lb/base/clock.h"
 #include "lb/daemon/event_list.h"
+#include "lb/daemon/explain.h"
 
 namespace postern::daemon {
 
@@ -65,6 +67,8 @@ class AdminBackend {
                                       std::optional<conf::Protocol> protocol,
                                       balance::AdminState state) = 0;
   [[nodiscard]] virtual bool SetWeight(const std::string& backend, uint32_t weight) = 0;
+  // done: once, at once or later, as long as the backend lives.
+  virtual void Explain(const RouteQuestion& question, Explainer::Done done) = 0;
   // Empty: there is none, and changes are for the Unix socket alone.
   [[nodiscard]] virtual std::string token() const = 0;
 
@@ -90,12 +94,30 @@ struct AdminResponse {
   std::string allow;  // header of a 405
 };
 
+enum class AdminPage : uint8_t {
+  kMetrics,
+  kLive,
+  kReady,
+  kStatus,
+  kReload,
+  kBackends,
+  kBackendState,
+  kBackendWeight,
+  kEvents,
+  kRoute,
+};
+
 class Admin {
  public:
+  using Done = std::function<void(const AdminResponse& response)>;
   explicit Admin(AdminBackend& backend) : backend_(backend) {}
-  [[nodiscard]] AdminResponse Handle(const AdminRequest& request);
+  // done: once, mostly at once.
+  void Handle(const AdminRequest& request, const Done& done);
 
  private:
+  [[nodiscard]] AdminResponse Show(AdminPage page, const AdminRequest& request);
+  // The one page whose answer may have to wait, for a directory.
+  void Explain(const AdminRequest& request, const Done& done);
   [[nodiscard]] bool HasToken(const AdminRequest& request) const;
   [[nodiscard]] AdminResponse Ready();
   [[nodiscard]] AdminResponse Status();

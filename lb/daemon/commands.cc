@@ -1,4 +1,4 @@
-// commands: check, schema, version, status, reload.
+// commands: check, schema, version, status, explain, reload.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/commands.h"
 
@@ -11,6 +11,7 @@
 
 #include "conf/json.h"
 #include "conf/load.h"
+#include "lb/base/escape.h"
 #include "lb/daemon/process.h"
 #include "lb/net/http_client.h"
 #include "lb/net/library_versions.h"
@@ -140,10 +141,24 @@ std::string NumberOf(const Node& object, std::string_view key) {
   return text;
 }
 
+using Row = std::vector<std::string>;
+
 // A table whose columns are as wide as they must be; the last one, the reason, as long as it is.
+void PrintTable(const std::vector<Row>& rows) {
+  std::vector<size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i + 1 < row.size(); ++i)
+      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    std::printf("%s%s\n", line.c_str(), row.back().c_str());
+  }
+}
+
 void PrintBackends(const std::vector<Node>& backends) {
-  std::vector<std::vector<std::string>> rows = {{"BACKEND", "PROTOCOL", "ADDRESS", "STATE", "ADMIN",
-                                                 "WEIGHT", "SESSIONS", "QUEUE", "REASON"}};
+  std::vector<Row> rows = {{"BACKEND", "PROTOCOL", "ADDRESS", "STATE", "ADMIN", "WEIGHT",
+                            "SESSIONS", "QUEUE", "REASON"}};
   for (const Node& backend : backends)
     for (const Node& endpoint : ItemsOf(backend, "endpoints")) {
       const Node* queue = backend.Find("queue");
@@ -154,15 +169,48 @@ void PrintBackends(const std::vector<Node>& backends) {
            NumberOf(endpoint, "sessions"), queue == nullptr ? "-" : NumberOf(*queue, "depth"),
            TextOf(endpoint, "reason")});
     }
-  std::vector<size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i + 1 < row.size(); ++i)
-      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
-    std::printf("%s%s\n", line.c_str(), row.back().c_str());
+  PrintTable(rows);
+}
+
+// What a directory has said is a stranger's text.
+std::string ShownOf(const Node& object, std::string_view key) {
+  return base::Printable(TextOf(object, key));
+}
+
+void PrintExplanation(const Node& answer) {
+  std::vector<Row> rules = {{"ROUTE", "RULE", "DECIDES", "WHY"}};
+  for (const Node& rule : ItemsOf(answer, "rules")) {
+    const Node* matched = rule.Find("matched");
+    rules.push_back({TextOf(rule, "route"), TextOf(rule, "rule"),
+                     matched != nullptr && matched->boolean ? "yes" : "no", ShownOf(rule, "why")});
   }
+  PrintTable(rules);
+  if (const Node* directory = answer.Find("directory");
+      directory != nullptr && directory->kind == Node::Kind::kObject) {
+    const std::string said = ShownOf(*directory, "answer");
+    const std::string why = ShownOf(*directory, "why");
+    const Node* stale = directory->Find("stale");
+    std::string line =
+        "directory " + TextOf(*directory, "name") + ": " + (said.empty() ? "no answer" : said);
+    if (const Node* age = directory->Find("age_seconds");
+        age != nullptr && age->kind == Node::Kind::kNumber)
+      line += ", " + std::to_string(static_cast<uint64_t>(age->number)) + " s old";
+    if (stale != nullptr && stale->boolean) line += ", past its time";
+    if (!why.empty()) line += " (" + why + ")";
+    std::printf("%s\n", line.c_str());
+  }
+  if (const std::string pool = TextOf(answer, "pool"); !pool.empty())
+    std::printf("pool %s\n", pool.c_str());
+  if (const auto& candidates = ItemsOf(answer, "candidates"); !candidates.empty()) {
+    std::vector<Row> rows = {{"BACKEND", "TIER", "WEIGHT", "STATE", "REASON"}};
+    for (const Node& each : candidates)
+      rows.push_back({TextOf(each, "backend"), TextOf(each, "tier"), NumberOf(each, "weight"),
+                      TextOf(each, "state"), ShownOf(each, "reason")});
+    PrintTable(rows);
+  }
+  const std::string choice = TextOf(answer, "choice");
+  std::printf("%s\n", choice.empty() ? ("no choice: " + ShownOf(answer, "answer")).c_str()
+                                     : ("choice: " + choice).c_str());
 }
 
 }  // namespace
@@ -237,6 +285,23 @@ int ShowStatus(const std::string& config_path, StatusForm form) {
   PrintBackends(ItemsOf(*backends, "backends"));
   for (const Node& problem : ItemsOf(*status, "problems"))
     std::printf("problem: %s\n", problem.text.c_str());
+  return 0;
+}
+
+int ExplainRoute(const std::string& config_path, const RouteWords& words, StatusForm form) {
+  std::string path = "/api/v1/route?listener=" + net::PercentEncode(words.listener);
+  for (const auto& [name, value] :
+       {std::pair("user", &words.user), std::pair("recipient", &words.recipient),
+        std::pair("client", &words.client), std::pair("sni", &words.sni)})
+    if (!value->empty()) path += std::string("&") + name + "=" + net::PercentEncode(*value);
+  std::string body;
+  const std::optional<Node> answer = Ask(config_path, "GET", path, body);
+  if (!answer) return 1;
+  if (form == StatusForm::kJson) {
+    std::fputs(body.c_str(), stdout);
+  } else {
+    PrintExplanation(*answer);
+  }
   return 0;
 }
 

@@ -18,6 +18,12 @@ namespace postern::daemon {
 // else may be wrong with it.
 enum class StatusForm : uint8_t { kText, kJson };
 [[nodiscard]] int ShowStatus(const std::string& config_path, StatusForm form);
+// Where a user or recipient would go now, and why; words as typed, empty: not given.
+struct RouteWords {
+  std::string listener, user, recipient, client, sni;
+};
+[[nodiscard]] int ExplainRoute(const std::string& config_path, const RouteWords& words,
+                               StatusForm form);
 [[nodiscard]] int AskReload(const std::string& config_path);
 // backend: BACKEND or BACKEND/PROTOCOL; action: drain, resume, maintenance.
 [[nodiscard]] int SayOfBackend(const std::string& config_path, const std::string& action,

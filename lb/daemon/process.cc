@@ -84,6 +84,10 @@ conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
 Process::Process(std::string config_path)
     : config_path_(std::move(config_path)),
       recorder_(registry_),
+      dialer_(loop_),
+      resolver_(loop_),
+      rng_(base::SystemSeed()),
+      explainer_(loop_, recorder_, rng_, shared_.pins, [this] { return Health(); }),
       ticket_keys_(std::make_shared<tls::TicketKeys>()),
       health_rng_(base::SystemSeed()),
       map_watch_(loop_,
@@ -238,6 +242,12 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   }
   bindings_ = std::move(bindings);
   snapshot_ = std::move(snapshot);
+  OwnDirectories own = MakeDirectories(config, snapshot_->control.maps,
+                                       snapshot_->control.directory_tls, loop_, dialer_, resolver_);
+  auto parts = std::make_shared<session::Parts>(*snapshot_->control.parts);
+  parts->directories = std::move(own.all);
+  explainer_.Use(std::move(parts));
+  file_directories_ = std::move(own.of_files);
   map_watch_.Watch(snapshot_->config, snapshot_->user_key, snapshot_->maps);
   base::log::Configure(config.log.level, config.log.format);
   registry_.SetConfigGeneration(generation_, snapshot_->loaded);
@@ -467,6 +477,7 @@ void Process::OnMapRead(size_t directory, const directory::FileMap::Loaded& load
   LoadedMap& known = snapshot_->maps[directory];
   known = {loaded.map, loop_.Now()};
   for (const std::unique_ptr<Worker>& worker : workers_) worker->ReplaceMap(directory, known);
+  file_directories_[directory]->Replace(known.map, known.loaded);
   const std::string rows = std::to_string(loaded.map->size());
   base::log::Info("map_loaded", {{"directory", name}, {"keys", rows}});
   AddEvent("map_loaded", name, rows + " keys");

@@ -20,12 +20,15 @@
 #include "lb/balance/endpoint.h"
 #include "lb/base/rng.h"
 #include "lb/daemon/admin.h"
+#include "lb/daemon/explain.h"
 #include "lb/daemon/map_watch.h"
 #include "lb/daemon/snapshot.h"
 #include "lb/daemon/worker.h"
+#include "lb/net/dns_resolver.h"
 #include "lb/net/event_loop.h"
 #include "lb/net/http_server.h"
 #include "lb/net/signal_watcher.h"
+#include "lb/net/tcp_dialer.h"
 #include "lb/tls/ticket_keys.h"
 #include "metrics/recorder.h"
 #include "metrics/session_log.h"
@@ -50,6 +53,7 @@ class Process final : public AdminBackend {
   [[nodiscard]] bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
                               balance::AdminState state) override;
   [[nodiscard]] bool SetWeight(const std::string& backend, uint32_t weight) override;
+  void Explain(const RouteQuestion& question, Explainer::Done done) override;
   [[nodiscard]] std::string token() const override { return token_; }
 
  private:
@@ -89,6 +93,12 @@ class Process final : public AdminBackend {
   metrics::SessionLog session_log_;
   metrics::Recorder recorder_;  // the control thread's own
   Shared shared_;
+  // The control thread's own too.
+  net::TcpDialer dialer_;
+  net::DnsResolver resolver_;
+  base::SeededRng rng_;
+  Explainer explainer_;
+  std::vector<std::shared_ptr<directory::FileDirectory>> file_directories_;  // of the snapshot
   std::unique_ptr<balance::EndpointBook> endpoint_book_;
   std::shared_ptr<tls::TicketKeys> ticket_keys_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -48,7 +48,7 @@ std::string Process::OpenAdmin(const conf::Config& config) {
         asked.authorization = request.Header("authorization");
         asked.is_unix = request.is_unix;
         asked.peer = request.peer.ip;
-        reply.Send(InHttp(admin_->Handle(asked)));
+        admin_->Handle(asked, [reply](const AdminResponse& answer) { reply.Send(InHttp(answer)); });
       });
   for (const base::SocketAddress& address : config.admin.addresses)
     if (const auto bound = http_->Listen(address); !bound) return "admin.address: " + bound.error();
@@ -116,6 +116,10 @@ std::vector<std::string> Process::NotReadyReasons() const {
   if (snapshot_ == nullptr) reasons.push_back("starting");
   if (is_draining_) reasons.push_back("draining");
   return reasons;
+}
+
+void Process::Explain(const RouteQuestion& question, Explainer::Done done) {
+  explainer_.Explain(question, std::move(done));
 }
 
 }  // namespace postern::daemon

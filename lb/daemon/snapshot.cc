@@ -93,15 +93,34 @@ bool HasTls(conf::TlsMode mode) {
   return mode == conf::TlsMode::kStartTls || mode == conf::TlsMode::kImplicit;
 }
 
-base::Result<WorkerParts> BuildWorker(const Snapshot& snapshot, const SnapshotInputs& inputs,
-                                      tls::TrustStores& trust_stores) {
-  const conf::Config& config = *snapshot.config;
-  ContextCache contexts(config, inputs, snapshot.certificates, trust_stores);
+// What whoever asks the directories needs. back_tls: as Parts has it.
+base::Result<WorkerParts> BuildParts(const Snapshot& snapshot, ContextCache& contexts,
+                                     std::vector<TlsPointer> back_tls) {
   auto parts = std::make_shared<session::Parts>();
   parts->config = snapshot.config;
   parts->router = snapshot.router;
   parts->user_key = snapshot.user_key;
   parts->endpoints = snapshot.endpoints;
+  parts->back_tls = std::move(back_tls);
+  WorkerParts built;
+  built.parts = std::move(parts);
+  built.maps = snapshot.maps;
+  for (const conf::Directory& directory : snapshot.config->directories) {
+    std::vector<TlsPointer>& its = built.directory_tls.emplace_back();
+    for (const std::string& url : directory.urls) {
+      auto context = contexts.ForDirectory(directory, url);
+      if (!context) return base::Error{context.error()};
+      its.push_back(std::move(context).value());
+    }
+  }
+  return built;
+}
+
+base::Result<WorkerParts> BuildWorker(const Snapshot& snapshot, const SnapshotInputs& inputs,
+                                      tls::TrustStores& trust_stores) {
+  const conf::Config& config = *snapshot.config;
+  ContextCache contexts(config, inputs, snapshot.certificates, trust_stores);
+  std::vector<TlsPointer> back_tls;
   for (const balance::Endpoint& endpoint : snapshot.endpoints->endpoints()) {
     TlsPointer tls;
     if (HasTls(endpoint.conf->tls)) {
@@ -109,19 +128,11 @@ base::Result<WorkerParts> BuildWorker(const Snapshot& snapshot, const SnapshotIn
       if (!context) return base::Error{context.error()};
       tls = std::move(context).value();
     }
-    parts->back_tls.push_back(std::move(tls));
+    back_tls.push_back(std::move(tls));
   }
-  WorkerParts worker;
-  worker.parts = std::move(parts);
-  worker.maps = snapshot.maps;
-  for (const conf::Directory& directory : config.directories) {
-    std::vector<TlsPointer>& its = worker.directory_tls.emplace_back();
-    for (const std::string& url : directory.urls) {
-      auto context = contexts.ForDirectory(directory, url);
-      if (!context) return base::Error{context.error()};
-      its.push_back(std::move(context).value());
-    }
-  }
+  auto built = BuildParts(snapshot, contexts, std::move(back_tls));
+  if (!built) return built;
+  WorkerParts worker = std::move(built).value();
   for (uint32_t i = 0; i < config.listeners.size(); ++i) {
     auto listener = std::make_shared<session::ListenerSettings>();
     listener->conf = config.listeners[i];
@@ -211,6 +222,10 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
     if (!worker) return base::Error{worker.error()};
     snapshot->workers.push_back(std::move(worker).value());
   }
+  ContextCache contexts(*snapshot->config, inputs, snapshot->certificates, trust_stores);
+  auto control = BuildParts(*snapshot, contexts, {});
+  if (!control) return base::Error{control.error()};
+  snapshot->control = std::move(control).value();
   if (const auto health = BuildHealthTls(*snapshot, inputs, trust_stores); !health)
     return base::Error{health.error()};
   CollectProblems(*snapshot);
@@ -219,12 +234,16 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
 
 void FillSlots(Snapshot& snapshot, const metrics::Registry::Slots& slots) {
   snapshot.check_slots = slots.checks;
-  for (WorkerParts& worker : snapshot.workers) {
-    auto parts = std::make_shared<session::Parts>(*worker.parts);
+  const auto fill = [&slots](WorkerParts& thread) {
+    auto parts = std::make_shared<session::Parts>(*thread.parts);
     parts->endpoint_slots = slots.endpoints;
     parts->rule_slots = slots.rules;
     parts->directory_slots = slots.directories;
-    worker.parts = std::move(parts);
+    thread.parts = std::move(parts);
+  };
+  fill(snapshot.control);
+  for (WorkerParts& worker : snapshot.workers) {
+    fill(worker);
     for (auto& listener : worker.listeners) {
       auto filled = std::make_shared<session::ListenerSettings>(*listener);
       filled->slots = slots.listeners[filled->index];

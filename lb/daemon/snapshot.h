@@ -52,6 +52,7 @@ struct Snapshot {
   std::shared_ptr<const tls::CertificateStore> certificates;  // null without certificates
   LoadedMaps maps;
   std::vector<WorkerParts> workers;
+  WorkerParts control;  // the control thread's own: it explains, without listeners and back legs
   // The health thread's own: TLS contexts by EndpointId, and by backend (null: none needed); slots
   // as Config::backends.
   std::vector<std::shared_ptr<const io::TlsSettings>> health_tls;

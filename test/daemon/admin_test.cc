@@ -41,8 +41,14 @@ class FakeBackend final : public AdminBackend {
     said = std::to_string(weight);
     return true;
   }
+  void Explain(const RouteQuestion& question, Explainer::Done done) override {
+    asked = question;
+    asker = std::move(done);
+  }
   std::string token() const override { return its_token; }
 
+  RouteQuestion asked;
+  Explainer::Done asker;  // who asks waits
   std::shared_ptr<health::HealthReport> health = std::make_shared<health::HealthReport>();
   EventList events;
   std::string said;
@@ -56,6 +62,12 @@ class FakeBackend final : public AdminBackend {
 
 class AdminTest : public testing::Test {
  protected:
+  AdminResponse Handle(const AdminRequest& request) {
+    std::optional<AdminResponse> answer;
+    admin_.Handle(request, [&answer](const AdminResponse& response) { answer = response; });
+    EXPECT_TRUE(answer) << "it waits";
+    return answer.value_or(AdminResponse());
+  }
   AdminResponse Ask(const std::string& method, const std::string& path, const std::string& peer,
                     const std::string& authorization = "") {
     AdminRequest request;
@@ -64,7 +76,7 @@ class AdminTest : public testing::Test {
     request.authorization = authorization;
     request.is_unix = peer == "unix";
     if (!request.is_unix) request.peer = *base::IpAddress::Parse(peer);
-    return admin_.Handle(request);
+    return Handle(request);
   }
   // of: what stands behind /api/v1/backends/, segment by segment.
   AdminResponse Change(const std::string& method, std::vector<std::string> of,
@@ -80,7 +92,7 @@ class AdminTest : public testing::Test {
     request.body = body;
     request.is_unix = peer == "unix";
     if (!request.is_unix) request.peer = *base::IpAddress::Parse(peer);
-    return admin_.Handle(request);
+    return Handle(request);
   }
   FakeBackend backend_;
   Admin admin_{backend_};
@@ -129,10 +141,10 @@ TEST_F(AdminTest, DryRunAndBadQueries) {
   request.path = "/api/v1/reload";
   request.is_unix = true;
   request.query = {{"dry_run", "1"}};
-  EXPECT_EQ(admin_.Handle(request).status, 200);
+  EXPECT_EQ(Handle(request).status, 200);
   EXPECT_EQ(backend_.last_dry, DryRun::kYes);
   request.query = {{"dryrun", "1"}};
-  EXPECT_EQ(admin_.Handle(request).status, 400);
+  EXPECT_EQ(Handle(request).status, 400);
 }
 
 TEST_F(AdminTest, ARejectedReloadSaysWhere) {
@@ -232,6 +244,62 @@ TEST_F(AdminTest, EventsAreTheLatestFromTheOldestOn) {
     backend_.events.Add({{}, "k", std::to_string(i), ""});
   EXPECT_EQ(backend_.events.events().size(), EventList::kMaxEvents);
   EXPECT_EQ(backend_.events.events().back().object, std::to_string(2 * EventList::kMaxEvents - 1));
+}
+
+TEST_F(AdminTest, WhoGoesWhereMayBeAnsweredLater) {
+  AdminRequest request;
+  request.method = "GET";
+  request.path = "/api/v1/route";
+  request.peer = *base::IpAddress::Parse("127.0.0.1");
+  request.query = {{"listener", "imaps"},
+                   {"user", "alice"},
+                   {"recipient", ""},
+                   {"client", "192.0.2.7"},
+                   {"sni", "mail.example.com"}};
+  std::vector<AdminResponse> answers;
+  admin_.Handle(request, [&](const AdminResponse& response) { answers.push_back(response); });
+  EXPECT_TRUE(answers.empty());
+  EXPECT_EQ(backend_.asked.listener, "imaps");
+  EXPECT_EQ(backend_.asked.user, "alice");
+  EXPECT_EQ(backend_.asked.recipient, "");
+  EXPECT_EQ(backend_.asked.client, base::IpAddress::Parse("192.0.2.7"));
+  EXPECT_EQ(backend_.asked.sni, "mail.example.com");
+  Explanation made;
+  made.key = "alice";
+  made.rules = {{"users", "rest", "every \"condition\" holds", true}};
+  made.pool = "store";
+  made.candidates = {{"mail1", 1, 50, balance::Health::kDegraded, "slow"}};
+  made.choice = "mail1";
+  backend_.asker(made);
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(answers[0].status, 200);
+  EXPECT_EQ(answers[0].body,
+            R"({"key":"alice","rules":[{"route":"users","rule":"rest","matched":true,)"
+            R"("why":"every \"condition\" holds"}],"directory":null,"pool":"store","candidates":)"
+            R"([{"backend":"mail1","tier":1,"weight":50,"state":"degraded","reason":"slow"}],)"
+            R"("choice":"mail1","answer":null})"
+            "\n");
+  admin_.Handle(request, [&](const AdminResponse& response) { answers.push_back(response); });
+  backend_.asker(base::Error{"there is no listener \"imaps\""});
+  ASSERT_EQ(answers.size(), 2U);
+  EXPECT_EQ(answers[1].status, 400);
+  EXPECT_NE(answers[1].body.find(R"({"error":{"code":"bad_query","message":"there is no)"),
+            std::string::npos);
+}
+
+TEST_F(AdminTest, WhoGoesWhereIsAReadOfItsOwnParameters) {
+  EXPECT_EQ(Ask("GET", "/api/v1/route", "192.0.2.9").status, 401);
+  EXPECT_EQ(Ask("POST", "/api/v1/route", "127.0.0.1").status, 405);
+  EXPECT_EQ(Ask("GET", "/api/v1/route", "127.0.0.1").status, 400) << "no listener";
+  AdminRequest request;
+  request.method = "GET";
+  request.path = "/api/v1/route";
+  request.is_unix = true;
+  request.query = {{"listener", "imaps"}, {"user", "a"}, {"client", "192.0.2.300"}};
+  EXPECT_EQ(Handle(request).status, 400);
+  request.query = {{"listener", "imaps"}, {"usr", "a"}};
+  EXPECT_EQ(Handle(request).status, 400);
+  EXPECT_EQ(backend_.asker, nullptr) << "nobody is asked for nothing";
 }
 
 }  // namespace

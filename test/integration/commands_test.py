@@ -274,6 +274,49 @@ class CommandsTest(unittest.TestCase):
             self.assertRegex(text, r"postern\.json:\d+:\d+: /hostnam: unknown key")
             self.assertEqual(events("reloaded"), [("configuration", "generation 2 is in force")])
 
+    # --- explain ---
+    def test_explain(self):
+        self.write(b"alice p\nbob mail1\n", "people.map")
+        running = self.start(directories={"people": {"type": "file", "path": "people.map"}},
+                             routes={"r": [{"name": "far", "client": "192.0.2.0/24", "reject": "550 5.7.1 No"},
+                                           {"name": "mapped", "directory": "people"}]})
+
+        def explain(*words):
+            return self.run_command("explain", "--config", running.path, "--listener", "imap", *words)
+        code, out, err = explain("--user", "Alice")
+        self.assertEqual((code, err), (0, ""))
+        self.assertRegex(out, r"^ROUTE +RULE +DECIDES +WHY\nr +far +no +client is in none of the networks\n"
+                              r"r +mapped +yes +every condition holds\ndirectory people: p, \S+ s old\npool p\n"
+                              r"BACKEND +TIER +WEIGHT +STATE +REASON\nmail1 +1 +100 +(up|degraded|down) .*\n"
+                              r"(choice: mail1|no choice: .*)\n$")
+        code, out, err = explain("--user", "bob", "--client", "198.51.100.7", "--sni", "a.example", "--json")
+        self.assertEqual((code, err), (0, ""))
+        status, text = running.get("/api/v1/route?listener=imap&user=bob&recipient=&client=198.51.100.7&sni=a.example")
+        self.assertEqual(status, 200)
+        answer = json.loads(out)
+        self.assertEqual([(rule["rule"], rule["matched"]) for rule in answer["rules"]], [("far", False), ("mapped", True)])
+        self.assertEqual((answer["directory"]["name"], answer["directory"]["answer"], answer["pool"]),
+                         ("people", "mail1", None))
+        self.assertEqual([one["backend"] for one in answer["candidates"]], ["mail1"])
+        self.assertEqual(set(json.loads(text)), set(answer))
+        code, out, err = explain("--user", "alice", "--client", "192.0.2.1")
+        self.assertEqual((code, err), (0, ""))
+        self.assertTrue(out.endswith("\nno choice: 550 5.7.1 No\n"), out)
+        self.assertIn("(no rule matches)", explain("--user", "carol")[1])
+
+    def test_explain_of_what_makes_no_sense(self):
+        running = self.start()
+        for words, text in ((("--listener", "none", "--user", "a"), 'there is no listener "none"'),
+                            (("--listener", "imap"), "user and recipient are missing"),
+                            (("--listener", "imap", "--user", "a", "--client", "b"), "client is no IP address")):
+            with self.subTest(words=words):
+                code, out, err = self.run_command("explain", "--config", running.path, *words)
+                self.assertEqual((code, out), (1, ""))
+                self.assertIn(text, err)
+        self.assertEqual(self.run_command("explain", "--config", running.path, "--user", "a")[0], 2)
+        status, text = running.get("/api/v1/route?listener=imap")
+        self.assertEqual((status, json.loads(text)["error"]["code"]), (400, "bad_query"))
+
     def test_changes_need_the_token(self):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -5,6 +5,7 @@ import http.server
 import imaplib
 import json
 import os
+import socketserver
 import threading
 import unittest
 
@@ -37,6 +38,40 @@ class AuthServer:
         self.thread.start()
 
     def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+class SlowRedis:
+    """Takes questions at once, and gives its one answer to all of them when it is told to."""
+
+    def __init__(self, answer):
+        self.asked, self.may_answer = [], threading.Event()
+        outer = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                while line := self.rfile.readline():
+                    words = []
+                    for _ in range(int(line[1:])):
+                        size = int(self.rfile.readline()[1:])
+                        words.append(self.rfile.read(size + 2)[:-2].decode())
+                    outer.asked.append(words)
+                    outer.may_answer.wait(20)
+                    self.wfile.write(b"$%d\r\n%s\r\n" % (len(answer), answer))
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            block_on_close = False
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.address = "127.0.0.1:%d" % self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def stop(self):
+        self.may_answer.set()
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -125,6 +160,47 @@ class DirectoryTest(ProxyCase):
         self.assertGreater(self.lookups("error"), 0)
         self.postern.wait_for(self.postern.sessions, "the session's line")
         self.assertIn("500", self.postern.sessions()[0]["why"])
+
+
+    def explain(self, user="alice"):
+        status, text = self.postern.get("/api/v1/route?listener=imap-implicit&user=" + user)
+        self.assertEqual(status, 200, text)
+        return json.loads(text)
+
+    def test_explanations_say_where_sessions_go(self):
+        self.write_map("alice mail1\nbob mail2\n")
+        self.begin({"type": "file", "path": "people.map"})
+        for user, server in (("alice", self.first), ("bob", self.second)):
+            self.assertEqual(self.explain(user)["choice"], server.name)
+        self.write_map("alice mail2\n")
+        self.postern.wait_for(lambda: self.events("map_loaded"), "the new map")
+        self.assertEqual(self.explain()["choice"], "mail2")
+        answer = self.explain("bob")
+        self.assertEqual((answer["choice"], answer["rules"][0]["matched"]), (None, False))
+
+    def test_an_explanation_waits_for_a_slow_directory_and_nobody_for_it(self):
+        redis = SlowRedis(b"mail2")
+        self.servers.append(redis)
+        self.begin({"type": "redis", "addresses": [redis.address], "timeout": "20s"})
+        answers = []
+        asker = threading.Thread(target=lambda: answers.append(self.explain()))
+        asker.start()
+        self.postern.wait_for(lambda: redis.asked, "the question")
+        self.assertEqual(self.postern.get("/livez")[0], 200)
+        self.assertEqual((redis.asked, answers), ([["GET", "postern:alice"]], []))
+        redis.may_answer.set()
+        asker.join()
+        self.assertEqual(answers[0]["choice"], "mail2")
+        self.assertEqual(answers[0]["directory"]["answer"], "mail2")
+
+    def test_an_explanation_is_no_login_at_an_authentication_server(self):
+        server = AuthServer(lambda headers: {"Auth-Status": "Invalid login or password"})
+        self.servers.append(server)
+        self.begin({"type": "auth_http", "url": server.url})
+        answer = self.explain()
+        self.assertEqual(server.asked, [])
+        self.assertEqual((answer["choice"], answer["rules"][0]["matched"], answer["rules"][0]["why"]),
+                         (None, False, "asked at the login only"))
 
 
 if __name__ == "__main__":
