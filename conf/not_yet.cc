@@ -16,11 +16,10 @@ using K = ObjectKind;
 constexpr NotYet kNotYet[] = {
     {K::kNode, "name", "", "delivery probes tell it; metrics and logs do not"},
 
-    {K::kListener, "protocol", "lmtp sieve tcp", "the listener is not opened"},
+    {K::kListener, "protocol", "lmtp sieve", "the listener is not opened"},
 
     {K::kBackend, "lmtp", "", "smtp listeners need an \"smtp\" endpoint"},
     {K::kBackend, "sieve", "", ""},
-    {K::kBackend, "tcp", "", ""},
     {K::kEndpoint, "reauth", "xclient-login never", "as \"replay\""},
 
     {K::kDirectory, "type", "ldap", "every question fails: it is refused for now"},

@@ -1,4 +1,4 @@
-// accounting: what is counted and written down of one session of IMAP or POP3.
+// accounting: what is counted and written down of one session of IMAP, POP3 or tcp.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/session/accounting.h"
 
@@ -70,7 +70,9 @@ void Accounting::Finished(const ClientFacts& client, const io::Stream& front, ui
                           base::EndCause cause) {
   LegEnded(cause.result);
   const io::TlsFacts* tls = front.tls_facts();
-  if (tls == nullptr) env_.recorder.PlaintextSession(base::Side::kFront, listener_.conf.protocol);
+  // What is passed on unopened is TLS all the same.
+  if (tls == nullptr && listener_.conf.tls != conf::TlsMode::kPassthrough)
+    env_.recorder.PlaintextSession(base::Side::kFront, listener_.conf.protocol);
   env_.recorder.SessionEnded(listener_.slots, cause.result, env_.loop.Now() - client.accepted);
 
   metrics::SessionAccount account;

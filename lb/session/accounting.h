@@ -1,7 +1,7 @@
-// accounting: what is counted and written down of one session of IMAP or POP3: metrics as they
-// happen, one SessionAccount at the end.
+// accounting: what is counted and written down of one session of IMAP, POP3 or tcp: metrics as
+// they happen, one SessionAccount at the end.
 //
-// Owner:    one MailSession.   Thread: its worker's.
+// Owner:    one MailSession or TcpSession.   Thread: its worker's.
 // Tests:    test/session/mail_session_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -6,6 +6,7 @@
 #include "lb/session/mail_session.h"
 #include "lb/session/session_env.h"
 #include "lb/session/smtp_session.h"
+#include "lb/session/tcp_session.h"
 
 namespace postern::session {
 
@@ -33,10 +34,10 @@ bool IsServed(conf::Protocol protocol) {
     case conf::Protocol::kPop3:
     case conf::Protocol::kSmtp:
     case conf::Protocol::kSubmission:
+    case conf::Protocol::kTcp:
       return true;
     case conf::Protocol::kLmtp:
     case conf::Protocol::kSieve:
-    case conf::Protocol::kTcp:
       break;
   }
   return false;
@@ -52,9 +53,10 @@ std::unique_ptr<Session> MakeSession(SessionEnv& env,
     case conf::Protocol::kSmtp:
     case conf::Protocol::kSubmission:
       return std::make_unique<SmtpSession>(env, std::move(listener), client, std::move(front));
+    case conf::Protocol::kTcp:
+      return std::make_unique<TcpSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kLmtp:
     case conf::Protocol::kSieve:
-    case conf::Protocol::kTcp:
       break;
   }
   // No listener of another protocol is opened (IsServed).

@@ -103,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(All, ExampleTest, testing::ValuesIn(Examples()),
 
 TEST(ExamplesTest, TheOnesThatOperatorsLookForAreThere) {
   EXPECT_THAT(Examples(), testing::ElementsAre("contract", "imap_pop3", "minimal", "mx", "start",
-                                               "submission"));
+                                               "submission", "tcp_sni"));
 }
 
 TEST(ExamplesTest, TheExampleOfEverythingShowsEveryTopLevelKey) {

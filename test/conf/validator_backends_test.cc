@@ -35,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(
         RuleCase{"tcp_starttls",
                  {{"/backends/m1/tcp", R"({"port": 1, "tls": "starttls"})"}},
                  {R"(/backends/m1/tcp/tls: tcp has no STARTTLS (one of none, implicit))"},
-                 {NotYetSaid("tcp")}},
+                 {}},
         RuleCase{
             "no_endpoint",
             {{"/backends/m3", R"({"host": "10.0.0.3"})"}, {"/pools/out/backends/1", R"("m3")"}},
@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
                   {"/backends/m1/tcp", R"({"port": 1, "client_address": "proxy-v1"})"}},
                  {},
                  {NotYetSaid("lmtp", R"( (smtp listeners need an "smtp" endpoint))"),
-                  NotYetSaid("sieve"), NotYetSaid("tcp")}},
+                  NotYetSaid("sieve")}},
         RuleCase{
             "xclient_sieve",
             {{"/backends/m1/sieve",
@@ -82,7 +82,7 @@ INSTANTIATE_TEST_SUITE_P(
             "xclient_tcp",
             {{"/backends/m1/tcp", R"({"port": 1, "client_address": "xclient"})"}},
             {R"(/backends/m1/tcp/client_address: tcp has no "xclient" (one of none, proxy-v1, proxy-v2))"},
-            {NotYetSaid("tcp")}},
+            {}},
         RuleCase{
             "reauth_needs_xclient",
             {{"/backends/m1/submission/reauth", R"("xclient-login")"}},

@@ -47,6 +47,7 @@ class ScriptedBackend::Connection final : public Stream::Observer {
       case Stream::Event::kEnd:
         backend_.has_seen_eof = true;
         // A real server ends when its client does.
+        if (backend_.stays_open && stream.end() == io::StreamEnd::kEof) return;
         is_over_ = true;
         if (stream.end() == io::StreamEnd::kEof) {
           stream.CloseGently();
@@ -66,6 +67,7 @@ class ScriptedBackend::Connection final : public Stream::Observer {
     stream_->StartTls(request);
   }
 
+  [[nodiscard]] bool is_tcp() const { return backend_.protocol_ == conf::Protocol::kTcp; }
   [[nodiscard]] bool is_imap() const { return backend_.protocol_ == conf::Protocol::kImap; }
 
   // Sends the answer, or does what the fault says instead.
@@ -124,6 +126,10 @@ class ScriptedBackend::Connection final : public Stream::Observer {
   }
 
   void Greet() {
+    if (is_tcp()) {
+      is_logged_in_ = true;
+      return;
+    }
     if (backend_.greeting_delay == base::Duration{}) {
       GreetNow();
       return;
@@ -181,6 +187,7 @@ class ScriptedBackend::Connection final : public Stream::Observer {
     if (!is_logged_in_) return;
     backend_.relayed += stream_->Input();
     stream_->Consume(stream_->Input().size());
+    if (is_tcp()) return;
     const std::string& got = backend_.relayed;
     // LOGOUT and QUIT are the only commands that it knows by now.
     const size_t logout = got.find(" LOGOUT\r\n");

@@ -2,7 +2,8 @@
 // scripted backends, a client, and books of what was said, counted and written down.
 //
 // A backend is correct and small (IMAP or POP3, by the world's protocol) until a test gives it a
-// fault: what it does instead of its n-th answer (0: the greeting).
+// fault: what it does instead of its n-th answer (0: the greeting). In a world of tcp it says
+// nothing by itself, and all that it gets is `relayed`.
 // Owner:    the test.   Thread: the SimLoop's.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -52,6 +53,7 @@ class ScriptedBackend {
   bool strips_starttls = false;  // not announced although it could
   bool is_implicit = false;      // TLS from the start
   bool expects_proxy = false;    // a PROXY header before all
+  bool stays_open = false;       // when its client has closed its side
   std::string capabilities;      // in place of the usual ones
   std::string post_capabilities = "IMAP4rev1 IDLE X-BACK";
   std::string behind_ok;  // in the same packet as the OK of the login
