@@ -153,10 +153,9 @@ void Recorder::RouteDecision(const RuleSlots& rule, size_t target) {
 }
 
 void Recorder::DirectoryLookup(const DirectorySlots& directory, LookupResult result,
-                               base::Duration duration) {
+                               std::optional<base::Duration> duration) {
   Add(directory.results + static_cast<Slot>(result), 1);
-  if (result != LookupResult::kCached && result != LookupResult::kStale)
-    Observe(Family::kDirectoryLookupDuration, directory.duration, duration);
+  if (duration) Observe(Family::kDirectoryLookupDuration, directory.duration, *duration);
 }
 
 void Recorder::BackendSessionStarted(const EndpointSlots& endpoint) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -134,8 +135,9 @@ class Recorder {
   void Auth(conf::Protocol protocol, Mechanism mechanism, AuthResult result);
   // target: an index of decisions.
   void RouteDecision(const RuleSlots& rule, size_t target = 0);
+  // duration: nothing if nobody had to be asked.
   void DirectoryLookup(const DirectorySlots& directory, LookupResult result,
-                       base::Duration duration);
+                       std::optional<base::Duration> duration);
 
   // A session or transaction holds (no longer holds) a back leg on the endpoint.
   void BackendSessionStarted(const EndpointSlots& endpoint);

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/map_watch.h"
 
+#include <new>
+#include <system_error>
 #include <utility>
 
 namespace postern::daemon {
@@ -41,10 +43,15 @@ void MapWatch::Look() {
 void MapWatch::Read(size_t directory, const conf::FileStamp& seen) {
   is_reading_ = true;
   if (reader_.joinable()) reader_.join();
-  reader_ = std::thread([this, directory, seen, round = round_, user_key = user_key_,
-                         config = config_, alive = is_alive_] {
-    auto loaded = std::make_shared<directory::FileMap::Loaded>(
-        directory::FileMap::Load(config->directories[directory].path, *user_key));
+  const auto read = [this, directory, seen, round = round_, user_key = user_key_, config = config_,
+                     alive = is_alive_] {
+    auto loaded = std::make_shared<directory::FileMap::Loaded>();
+    const std::string& path = config->directories[directory].path;
+    try {
+      *loaded = directory::FileMap::Load(path, *user_key);
+    } catch (const std::bad_alloc&) {
+      loaded->errors = {path + " is too large for the memory there is"};
+    }
     loop_.Post([this, directory, seen, round, alive, loaded] {
       if (!*alive) return;
       is_reading_ = false;
@@ -52,7 +59,12 @@ void MapWatch::Read(size_t directory, const conf::FileStamp& seen) {
       files_[directory].in_force = loaded->map != nullptr ? loaded->map->stamp() : seen;
       on_read_(directory, *loaded);
     });
-  });
+  };
+  try {
+    reader_ = std::thread(read);
+  } catch (const std::system_error&) {
+    is_reading_ = false;  // no thread to be had; the next look tries again
+  }
 }
 
 }  // namespace postern::daemon

@@ -478,6 +478,7 @@ void Process::OnMapRead(size_t directory, const directory::FileMap::Loaded& load
   known = {loaded.map, loop_.Now()};
   for (const std::unique_ptr<Worker>& worker : workers_) worker->ReplaceMap(directory, known);
   file_directories_[directory]->Replace(known.map, known.loaded);
+  for (WorkerParts& parts : snapshot_->workers) parts.maps[directory] = known;
   const std::string rows = std::to_string(loaded.map->size());
   base::log::Info("map_loaded", {{"directory", name}, {"keys", rows}});
   AddEvent("map_loaded", name, rows + " keys");

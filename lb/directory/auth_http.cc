@@ -64,7 +64,8 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
   // The next server, if there is one, which answers later.
   void AskNext() {
     answer_ = {};
-    if (next_ == order_.size()) return Finish(Failed(std::move(why_)));
+    if (next_ == order_.size())
+      return Finish(is_of_question_ ? FailedForOne(std::move(why_)) : Failed(std::move(why_)));
     server_ = order_[next_++];
     core_->servers.OnAsked(server_);
     const base::HttpUrl& url = core_->urls[server_];
@@ -139,6 +140,7 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
   void Leave(const std::string& why, Blame blame) {
     late_.Cancel();
     if (blame == Blame::kServer) core_->servers.OnFailed(server_, why);
+    is_of_question_ |= blame == Blame::kAnswer;
     AppendReason(why_, core_->servers.name(server_), why);
     dial_.reset();
     Drop(core_->loop, std::move(stream_));
@@ -164,7 +166,8 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
   std::unique_ptr<ServerDial> dial_;
   std::unique_ptr<io::Stream> stream_;
   AuthHttpAnswer answer_;
-  std::string why_;  // of the servers left behind
+  std::string why_;              // of the servers left behind
+  bool is_of_question_ = false;  // one of them works
 };
 
 AuthHttp::AuthHttp(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver,
@@ -178,7 +181,7 @@ std::optional<io::LookupAnswer> AuthHttp::Ask(const io::LookupQuery& query, Done
                                               std::unique_ptr<io::Lookup>& pending) {
   if (core_->urls.empty()) return Failed("it has no servers");
   auto text = AuthHttpQuestion(query, core_->headers);
-  if (!text) return Failed(text.error());
+  if (!text) return FailedForOne(text.error());
   auto question = std::make_unique<Question>(core_, std::move(text).value(), std::move(done));
   question->AskNext();
   pending = std::move(question);

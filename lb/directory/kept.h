@@ -27,6 +27,13 @@ template <typename T, typename... Arguments>
   return answer;
 }
 
+// Says nothing of other questions.
+[[nodiscard]] inline io::LookupAnswer FailedForOne(std::string why) {
+  io::LookupAnswer answer = Failed(std::move(why));
+  answer.is_of_question = true;
+  return answer;
+}
+
 // "a:7072: connection refused; b:7072: the answer is 500"
 inline void AppendReason(std::string& reasons, std::string_view server, std::string_view why) {
   if (!reasons.empty()) reasons += "; ";

@@ -90,6 +90,7 @@ std::optional<io::LookupAnswer> CachedDirectory::Ask(const io::LookupQuery& quer
     }
     io::LookupAnswer answer;
     answer.why = WhyNotAsked(now);
+    answer.was_not_asked = true;
     return answer;
   }
   ++counters_.misses;
@@ -133,7 +134,11 @@ io::LookupAnswer CachedDirectory::Conclude(const Flight& flight, const io::Looku
     return answer;
   }
   ++counters_.failures;
-  breaker_.OnFailure(now, flight.pass);
+  if (answer.is_of_question) {
+    breaker_.OnAnswer();
+  } else {
+    breaker_.OnFailure(now, flight.pass);
+  }
   last_failure_ = answer.why.substr(0, kMaxFailureBytes);
   const Entry* const entry = flight.is_shared ? FindEntry(flight.key, now) : nullptr;
   if (entry == nullptr) return answer;
@@ -154,11 +159,17 @@ std::list<CachedDirectory::Flight> CachedDirectory::TakeOut(Flight& flight) {
   return taken;
 }
 
+// Until when it may serve. Nobody is unknown for longer than the directory has said: who has been
+// added meanwhile would fall through to another rule, or bounce.
+base::MonoTime CachedDirectory::EndOf(const Entry& entry) const {
+  return entry.kind == Kind::kFound ? entry.expires + settings_.stale : entry.expires;
+}
+
 CachedDirectory::Entry* CachedDirectory::FindEntry(std::string_view key, base::MonoTime now) {
   const auto found = entry_of_key_.find(key);
   if (found == entry_of_key_.end()) return nullptr;
   const auto entry = found->second;
-  if (now >= entry->expires + settings_.stale) {
+  if (now >= EndOf(*entry)) {
     entry_of_key_.erase(found);
     entries_.erase(entry);
     return nullptr;
@@ -177,7 +188,8 @@ void CachedDirectory::Remember(std::string_view key, const io::LookupAnswer& ans
   const base::MonoTime said = now - answer.age;
   const base::MonoTime expires =
       said + (answer.kind == Kind::kFound ? settings_.hit : settings_.miss);
-  if (now >= expires + settings_.stale) return;
+  if (now >= expires + (answer.kind == Kind::kFound ? settings_.stale : base::Duration::zero()))
+    return;
   if (entries_.size() >= settings_.max_entries) {
     ++counters_.evicted;
     Forget(std::string(entries_.back().key));

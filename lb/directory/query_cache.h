@@ -3,8 +3,8 @@
 //
 // A question is answered by the first of these that can: an answer younger than its lifetime; the
 // same question under way, whose answer all get; the directory itself. Where that fails, or is not
-// asked because it has failed too often (breaker), an answer that is past its lifetime serves for
-// `stale` more, marked so. A directory's refusal is no failure, and is never remembered.
+// asked because it has failed too often (breaker), a home that is past its lifetime serves for
+// `stale` more, marked so; "nobody of this name" never does. A directory's refusal is no failure, and is never remembered.
 // Questions with a login are passed through: their answers hang on the password, so they are
 // neither remembered nor shared. The breaker holds for them too.
 // Who loses interest destroys the Lookup; the last one who does ends the question, so that there
@@ -34,7 +34,7 @@ namespace postern::directory {
 struct CacheSettings {
   base::Duration hit = std::chrono::seconds(60);   // lifetime of an answer
   base::Duration miss = std::chrono::seconds(10);  // of "there is nobody of this name"
-  base::Duration stale = std::chrono::hours(1);    // after either
+  base::Duration stale = std::chrono::hours(1);    // after a hit's
   size_t max_entries = 50'000;
   size_t max_key_bytes = 512;  // longer ones are passed through
   size_t max_answer_bytes = 1024;
@@ -83,6 +83,7 @@ class CachedDirectory final : public io::Directory {
 
   // The entry, now the last one to go; null: there is none that could still serve.
   [[nodiscard]] Entry* FindEntry(std::string_view key, base::MonoTime now);
+  [[nodiscard]] base::MonoTime EndOf(const Entry& entry) const;
   void Remember(std::string_view key, const io::LookupAnswer& answer, base::MonoTime now);
   void Forget(std::string_view key);
   // Stale if its time is over.

@@ -80,6 +80,7 @@ class Redis::Question final : public io::Lookup, private RedisLink::Asker {
   void OnReply(const RedisReply& reply) override {
     is_waiting_ = false;
     io::LookupAnswer answer = MeaningOf(reply);
+    answer.is_of_question = true;  // where it is a failure, and not of the server
     if (IsOfServer(reply)) return Leave(answer.why);
     core_->servers.OnAnswered(server_);
     const std::string words = std::exchange(answer.why, core_->servers.name(server_));
@@ -122,9 +123,9 @@ Redis::~Redis() = default;
 std::optional<io::LookupAnswer> Redis::Ask(const io::LookupQuery& query, Done done,
                                            std::unique_ptr<io::Lookup>& pending) {
   if (core_->servers.size() == 0) return Failed("it has no servers");
-  if (query.key.empty()) return Failed("there is nobody to ask for");
+  if (query.key.empty()) return FailedForOne("there is nobody to ask for");
   const std::string key = FillTemplate(core_->key, query.key);
-  if (key.size() > kMaxKeyBytes) return Failed("the key is too long");
+  if (key.size() > kMaxKeyBytes) return FailedForOne("the key is too long");
   std::vector<std::string_view> words = {core_->field.empty() ? "GET" : "HGET", key};
   if (!core_->field.empty()) words.push_back(core_->field);
   auto question = std::make_unique<Question>(core_, RedisCommand(words), std::move(done));

@@ -48,6 +48,10 @@ struct LookupAnswer {
   Kind kind = Kind::kFailed;
   std::string value;  // the name of a pool or of a backend; or "address:port"
   std::string why;    // for logs and explanations; peers' text in it is escaped
+  // kFailed: the directory works; it is this question, or its answer, that is at fault.
+  bool is_of_question = false;
+  // kFailed: nobody was asked.
+  bool was_not_asked = false;
   // Since the directory itself has said so.
   base::Duration age{};
   // Its lifetime is over, but nothing newer is to be had.

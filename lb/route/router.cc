@@ -226,6 +226,7 @@ std::optional<Decision> Router::Impl::DecideBy(const CompiledRule& rule, const F
   const io::LookupAnswer& answer = answered->answer;
   switch (answer.kind) {
     case io::LookupAnswer::Kind::kUnknown:
+      if (answer.is_stale) return failed("what it knew of nobody has run out");
       why = "the directory knows nobody of that name";
       return std::nullopt;
     case io::LookupAnswer::Kind::kRefused:

@@ -342,12 +342,13 @@ void MailDialogue::FindHome() {
 void MailDialogue::GoBy(const route::Decision& decision) {
   // What it points to is kept until here.
   const std::unique_ptr<RouteQuery> query = std::move(query_);
-  CountDecision(env_.recorder, *parts_, decision);
+  const balance::Home* home = HomeOf(*parts_, decision, listener_.conf.protocol);
+  CountDecision(env_.recorder, *parts_, decision, home);
   switch (decision.kind) {
     case route::Decision::Kind::kPool:
     case route::Decision::Kind::kBackend:
     case route::Decision::Kind::kAddress:
-      home_ = HomeOf(*parts_, decision, listener_.conf.protocol);
+      home_ = home;
       if (home_ == nullptr)
         return Unavailable("the directory names a server that is not configured");
       if (decision.answer != nullptr && !decision.answer->answer.user.empty()) {

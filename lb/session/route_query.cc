@@ -18,6 +18,7 @@ metrics::LookupResult ResultOf(const io::LookupAnswer& answer) {
 io::LookupAnswer CannotBeAsked() {
   io::LookupAnswer answer;
   answer.why = "this build cannot ask it";
+  answer.was_not_asked = true;
   return answer;
 }
 
@@ -33,7 +34,7 @@ io::LookupAnswer CannotBeAskedYet() {
 
 RouteQuery::RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder,
                        io::Loop& loop, uint32_t route, const route::Facts& facts,
-                       std::optional<io::LoginFacts> login)
+                       std::optional<io::LoginFacts> login, std::vector<route::Answered> known)
     : parts_(std::move(parts)),
       recorder_(recorder),
       loop_(loop),
@@ -43,7 +44,8 @@ RouteQuery::RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& re
       user_key_(facts.user_key),
       recipient_key_(facts.recipient_key),
       facts_(facts),
-      login_(std::move(login)) {
+      login_(std::move(login)),
+      answers_(std::move(known)) {
   facts_.listener = listener_;
   facts_.sni = sni_;
   facts_.user_key = user_key_;
@@ -104,8 +106,9 @@ void RouteQuery::OnAnswer(uint32_t directory, io::LookupAnswer answer) {
 }
 
 void RouteQuery::Take(uint32_t directory, io::LookupAnswer answer) {
+  const bool is_timed = !answer.is_cached && !answer.was_not_asked;
   recorder_.DirectoryLookup(parts_->directory_slots[directory], ResultOf(answer),
-                            loop_.Now() - asked_at_);
+                            is_timed ? std::optional(loop_.Now() - asked_at_) : std::nullopt);
   answers_.push_back({directory, std::move(answer)});
 }
 
@@ -131,8 +134,8 @@ const balance::Home* HomeOf(const Parts& parts, const route::Decision& decision,
   }
 }
 
-void CountDecision(metrics::Recorder& recorder, const Parts& parts,
-                   const route::Decision& decision) {
+void CountDecision(metrics::Recorder& recorder, const Parts& parts, const route::Decision& decision,
+                   const balance::Home* home) {
   if (decision.kind == route::Decision::Kind::kUnknown) return;
   const metrics::RuleSlots& rule = parts.rule_slots[decision.route][decision.rule];
   size_t target = 0;
@@ -140,6 +143,9 @@ void CountDecision(metrics::Recorder& recorder, const Parts& parts,
     target = 1 + decision.index;
   if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kBackend)
     target = 1 + parts.config->pools.size() + decision.index;
+  if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kAddress &&
+      home != nullptr)
+    target = 1 + parts.config->pools.size() + home->members.front()->backend_index;
   recorder.RouteDecision(rule, target);
 }
 

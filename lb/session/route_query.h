@@ -26,9 +26,11 @@ class RouteQuery {
 
   // route: an index of the router's. facts: what they point to is copied. login: only auth_http is
   // told of it; what it points to must live until the end. Without it auth_http is not asked (its
-  // server would count a login that failed): where that is to be asked, the decision is kRefused.
+  // server would count a login that failed): where that is to be asked, the decision is kRefused. known: what
+  // directories of the same parts have said already.
   RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder, io::Loop& loop,
-             uint32_t route, const route::Facts& facts, std::optional<io::LoginFacts> login);
+             uint32_t route, const route::Facts& facts, std::optional<io::LoginFacts> login,
+             std::vector<route::Answered> known = {});
   RouteQuery(const RouteQuery&) = delete;
   RouteQuery& operator=(const RouteQuery&) = delete;
 
@@ -68,8 +70,8 @@ void SetLogin(io::LoginFacts& facts, const proto::LoginRequest* login);
 [[nodiscard]] const balance::Home* HomeOf(const Parts& parts, const route::Decision& decision,
                                           conf::Protocol listener);
 
-// Into postern_route_decisions_total.
-void CountDecision(metrics::Recorder& recorder, const Parts& parts,
-                   const route::Decision& decision);
+// Into postern_route_decisions_total. home: HomeOf.
+void CountDecision(metrics::Recorder& recorder, const Parts& parts, const route::Decision& decision,
+                   const balance::Home* home);
 
 }  // namespace postern::session

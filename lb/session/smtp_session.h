@@ -76,6 +76,8 @@ class SmtpSession final : public Session,
   void Perform();
   void Do(proto::AskRoute& action);
   void GoBy(const route::Decision& decision);
+  [[nodiscard]] bool TakeUser(const route::Decision& decision);
+  void KeepJudgements(const std::vector<route::Answered>& answers);
   void Do(proto::ToBack& action);
   void Do(proto::OpenLeg& action);
   void Do(proto::DropLeg& action);
@@ -134,6 +136,9 @@ class SmtpSession final : public Session,
   Back back_;
   std::shared_ptr<const Parts> parts_;  // of the work under way
   uint32_t num_lookups_ = 0;
+  std::vector<route::Answered> judgements_;  // of the login, by directories of judged_by_
+  std::weak_ptr<const Parts> judged_by_;
+  std::string back_user_;              // of a directory's answer; empty: as the client typed it
   std::unique_ptr<RouteQuery> query_;  // while a directory is asked
   metrics::SessionAccount account_;
   // Of the client's, what the transactions that have ended were charged with.

@@ -137,7 +137,10 @@ void SmtpSession::Do(proto::AskRoute& action) {
   login.to = is_user ? std::string_view() : action.name;
   login.is_in_tls = front_->in_tls();
   login.attempt = ++num_lookups_;
-  query_ = std::make_unique<RouteQuery>(parts_, env_.recorder, env_.loop, *route, facts, login);
+  // Who has logged in is not judged again with each message.
+  const bool is_known = is_user && !relay_.user().empty() && judged_by_.lock() == parts_;
+  query_ = std::make_unique<RouteQuery>(parts_, env_.recorder, env_.loop, *route, facts, login,
+                                        is_known ? judgements_ : std::vector<route::Answered>());
   const auto decision = query_->Start([this](const route::Decision& late) {
     GoBy(late);
     Drive();
@@ -148,7 +151,9 @@ void SmtpSession::Do(proto::AskRoute& action) {
 void SmtpSession::GoBy(const route::Decision& decision) {
   // What it points to is kept until here.
   const std::unique_ptr<RouteQuery> query = std::move(query_);
-  CountDecision(env_.recorder, *parts_, decision);
+  if (settings_.is_submission) KeepJudgements(query->answers());
+  const balance::Home* home = HomeOf(*parts_, decision, listener_->conf.protocol);
+  CountDecision(env_.recorder, *parts_, decision, home);
   proto::RouteAnswer answer;
   answer.text = decision.text;
   std::string refusal;
@@ -156,12 +161,14 @@ void SmtpSession::GoBy(const route::Decision& decision) {
     case route::Decision::Kind::kPool:
     case route::Decision::Kind::kBackend:
     case route::Decision::Kind::kAddress:
-      if (const balance::Home* home = HomeOf(*parts_, decision, listener_->conf.protocol)) {
+      if (home != nullptr && TakeUser(decision)) {
         answer.kind = proto::RouteAnswer::Kind::kHome;
         answer.home = {home, &ContainsEndpoint};
         answer.is_idle_leg_good = IsIdleLegGood(*home);
       } else {
         answer.kind = proto::RouteAnswer::Kind::kTempFail;
+        last_fault_ = home == nullptr ? "the directory names a server that is not configured"
+                                      : "the directory's user is unusable";
       }
       answer.text = {};
       break;
@@ -176,6 +183,7 @@ void SmtpSession::GoBy(const route::Decision& decision) {
       break;
     case route::Decision::Kind::kTempFail:
       answer.kind = proto::RouteAnswer::Kind::kTempFail;
+      if (!decision.why.empty()) last_fault_ = "directory: " + std::string(decision.why);
       break;
     case route::Decision::Kind::kUnknown:
       answer.kind = proto::RouteAnswer::Kind::kUnknown;
@@ -195,6 +203,23 @@ bool SmtpSession::HasOneBelowHard(const balance::Home& home) const {
         return member->conf->protocol != conf::Protocol::kLmtp && admission.Admits(*member) &&
                facts != nullptr && !facts->addresses.empty();
       });
+}
+
+// What directories have said that judge logins themselves.
+void SmtpSession::KeepJudgements(const std::vector<route::Answered>& answers) {
+  judgements_.clear();
+  for (const route::Answered& each : answers)
+    if (parts_->config->directories[each.directory].type == conf::Directory::Type::kAuthHttp &&
+        each.answer.kind == io::LookupAnswer::Kind::kFound)
+      judgements_.push_back(each);
+  judged_by_ = parts_;
+}
+
+// Whom a directory says that the backend is to be told of. False: it cannot be said.
+bool SmtpSession::TakeUser(const route::Decision& decision) {
+  if (decision.answer == nullptr || !settings_.is_submission) return true;
+  back_user_ = decision.answer->answer.user;
+  return back_user_.empty() || proto::IsUsableUser(back_user_);
 }
 
 // A leg stays with its client as long as the endpoint might have been picked anew.
@@ -298,7 +323,8 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   facts.tls = endpoint->conf->tls;
   facts.client_address = endpoint->conf->client_address;
   std::string login_user;
-  if (settings_.is_submission) login_user = parts_->user_key->ForBackend(relay_.pick_key());
+  if (settings_.is_submission)
+    login_user = back_user_.empty() ? parts_->user_key->ForBackend(relay_.pick_key()) : back_user_;
   facts.login_user = login_user;
   relay_.OnLegPicked(action.leg, facts, env_.loop.Now());
   Dial();

@@ -289,5 +289,37 @@ TEST(SubmissionDirectoryTest, ARefusalForNowIsTemporary) {
   EXPECT_THAT(world.auth_failed, IsEmpty());
 }
 
+TEST(SubmissionDirectoryTest, ALoginIsJudgedOnceAndTheBackendToldWhomTheDirectorySays) {
+  SmtpWorld world(Protocol::kSubmission);
+  const auto people = AskFirst(world);
+  world.is_in_tls = true;
+  world.Hello();
+  io::LookupAnswer answer;
+  answer.kind = Kind::kFound;
+  answer.value = "b1";
+  answer.user = "alice@inside.example";
+  world.server(1).keywords.push_back("AUTH PLAIN");
+  (void)world.Ask("AUTH PLAIN AGFsaWNlAHNlY3JldA==");
+  people->Say(answer);
+  EXPECT_THAT(world.Read(), StartsWith("235 "));
+  EXPECT_EQ(world.Deliver("x@far.example"), "250 250 354 250");
+  EXPECT_EQ(world.Deliver("y@far.example"), "250 250 354 250");
+  EXPECT_EQ(people->asked.size(), 1U);
+  // NUL alice@inside.example NUL secret
+  EXPECT_THAT(world.server(1).lines,
+              testing::Contains("AUTH PLAIN AGFsaWNlQGluc2lkZS5leGFtcGxlAHNlY3JldA=="));
+}
+
+TEST_F(SmtpDirectoryTest, TheLogSaysWhyARecipientWasDeferred) {
+  Hello();
+  (void)world_.Ask("MAIL FROM:<a@x.example>");
+  (void)world_.Ask("RCPT TO:<b@y.example>");
+  people_->Say(Kind::kFound, "nonsense");
+  EXPECT_THAT(world_.Read(), StartsWith("451 "));
+  (void)world_.Ask("QUIT");
+  ASSERT_EQ(world_.transactions.size(), 1U);
+  EXPECT_THAT(world_.transactions[0].cause.why, HasSubstr("neither pool nor backend"));
+}
+
 }  // namespace
 }  // namespace postern::test
