@@ -75,7 +75,8 @@ StatusReport Process::Status() const {
     report.listeners.push_back(std::move(shown));
   }
   report.problems = snapshot_->problems;
-  for (const std::string& problem : Health()->problems) report.problems.push_back(problem);
+  const auto health = Health();  // held while it is read: the next report replaces it at any time
+  for (const std::string& problem : health->problems) report.problems.push_back(problem);
   return report;
 }
 
