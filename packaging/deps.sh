@@ -18,17 +18,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kBuild="g++ cmake ninja-build ccache pkg-config libevent-dev android-libboringssl-dev
   nlohmann-json3-dev prometheus-cpp-dev libcurl4-openssl-dev zlib1g-dev libre2-dev libc-ares-dev
-  libhiredis-dev libcli11-dev libgtest-dev libgmock-dev"
+  libhiredis-dev libldap-dev libcli11-dev libgtest-dev libgmock-dev"
 kTry="python3 openssl curl swaks libnet-ssleay-perl"
 kTest="isync msmtp clang-14 libclang-rt-14-dev clang-format-14"
 kServers="postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
-  libuid-wrapper libnss-wrapper fetchmail prometheus-postfix-exporter"
+  libuid-wrapper libnss-wrapper fetchmail prometheus-postfix-exporter slapd"
 kServerFolder=build/servers
 # One program of each unpacked package, and those whose libraries must all be found.
 kServerPrograms="usr/lib/postfix/sbin/master usr/lib/postfix/sbin/smtpd usr/lib/postfix/sbin/tlsmgr
   usr/sbin/dovecot usr/lib/dovecot/auth usr/lib/dovecot/imap-login usr/lib/dovecot/imap
   usr/lib/dovecot/pop3 usr/lib/dovecot/lmtp usr/lib/dovecot/modules/libssl_iostream_openssl.so
-  usr/bin/fetchmail usr/bin/prometheus-postfix-exporter"
+  usr/bin/fetchmail usr/bin/prometheus-postfix-exporter usr/sbin/slapd"
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'deps.sh: %s\n' "$*" >&2; exit 1; }
