@@ -271,8 +271,10 @@ constexpr Key kDirectory[] = {
     Key{"filter", T::kString, "", kRequired, kNew,
         "The search filter, with %u (whole name), %n (local part), %d (domain)."}
         .Only("ldap"),
-    Key{"attribute", T::kString, "", kRequired, kNew, "The attribute that holds the answer."}.Only(
-        "ldap"),
+    Key{"attribute", T::kString, "", kRequired, kNew,
+        "The attribute that holds the answer. An entry without it gives none; several values, or "
+        "several entries, are a failure."}
+        .Only("ldap"),
     Key{"addresses", T::kPeers, "", kRequired, kNew, "The servers, `host:port`, one or a list."}
         .Only("redis"),
     Key{"username", T::kString, "", "", kNew, "Who logs in."}.Only("redis"),

@@ -22,7 +22,6 @@ constexpr NotYet kNotYet[] = {
     {K::kBackend, "sieve", "", ""},
     {K::kEndpoint, "reauth", "xclient-login never", "as \"replay\""},
 
-    {K::kDirectory, "type", "ldap", "every question fails: it is refused for now"},
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
 
     {K::kMixed, "relay", "", "the recipient is deferred"},

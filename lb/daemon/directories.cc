@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lb/directory/auth_http.h"
+#include "lb/directory/ldap_client.h"
 #include "lb/directory/query_cache.h"
 #include "lb/directory/redis.h"
 
@@ -84,7 +85,7 @@ std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config
 OwnDirectories MakeDirectories(
     const conf::Config& config, const LoadedMaps& maps,
     const std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>>& tls, io::Loop& loop,
-    io::Dialer& dialer, io::Resolver& resolver) {
+    io::Dialer& dialer, io::Dialer& ldap, io::Resolver& resolver) {
   OwnDirectories own;
   for (size_t i = 0; i < config.directories.size(); ++i) {
     const conf::Directory& conf = config.directories[i];
@@ -106,6 +107,7 @@ OwnDirectories MakeDirectories(
             WithCache(conf, loop, std::make_unique<directory::Redis>(loop, dialer, resolver, conf));
         break;
       case conf::Directory::Type::kLdap:
+        its = WithCache(conf, loop, std::make_unique<directory::LdapClient>(loop, ldap, conf));
         break;
     }
   }

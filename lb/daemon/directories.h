@@ -43,16 +43,16 @@ using LoadedMaps = std::vector<LoadedMap>;  // as Config::directories
 [[nodiscard]] std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config,
                                                                     const LoadedMaps& maps);
 
-// A worker's own. Null where this build cannot ask such a directory.
+// A worker's own.
 struct OwnDirectories {
   std::vector<std::shared_ptr<io::Directory>> all;                  // as Config::directories
   std::vector<std::shared_ptr<directory::FileDirectory>> of_files;  // likewise; null: none
 };
-// tls: by directory and URL, as conf::Directory::urls; null where it is in clear. What is passed
-// outlives the directories, but for config, maps and tls.
+// tls: by directory and URL, as conf::Directory::urls; null where it is in clear. ldap: dials the
+// helper. What is passed outlives the directories, but for config, maps and tls.
 [[nodiscard]] OwnDirectories MakeDirectories(
     const conf::Config& config, const LoadedMaps& maps,
     const std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>>& tls, io::Loop& loop,
-    io::Dialer& dialer, io::Resolver& resolver);
+    io::Dialer& dialer, io::Dialer& ldap, io::Resolver& resolver);
 
 }  // namespace postern::daemon

@@ -56,6 +56,13 @@ void LogInvalidCertificates(const Snapshot& snapshot, base::WallTime now) {
                         {"why", "clients will refuse it"}});
 }
 
+bool UsesLdap(const conf::Config& config) {
+  return std::any_of(config.directories.begin(), config.directories.end(),
+                     [](const conf::Directory& directory) {
+                       return directory.type == conf::Directory::Type::kLdap;
+                     });
+}
+
 }  // namespace
 
 std::string Process::BindingKey(const conf::Listener& listener, size_t place) {
@@ -128,7 +135,7 @@ int Process::Run() {
   }
   shared_.num_workers = static_cast<uint64_t>(num_workers);
   for (int i = 0; i < num_workers; ++i)
-    workers_.push_back(std::make_unique<Worker>(i, shared_, registry_, session_log_));
+    workers_.push_back(std::make_unique<Worker>(i, shared_, ldap_helper_, registry_, session_log_));
   auto bindings = Bind(*config);
   if (!bindings) {
     std::fprintf(stderr, "error: %s\n", bindings.error().c_str());
@@ -165,6 +172,7 @@ int Process::Run() {
   NotifySystemd("READY=1");
   loop_.Run();
   StopThreads();
+  ldap_helper_.Stop();
   http_.reset();
   base::log::Info("stopped", {});
   return 0;
@@ -221,6 +229,7 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   if (snapshot->certificates != nullptr)
     for (const tls::ServerCertificate& certificate : snapshot->certificates->certificates())
       registry_.SetCertificate(certificate.path, certificate.not_after);
+  ldap_helper_.Want(UsesLdap(config), loop_.Now());
   for (size_t i = 0; i < workers_.size(); ++i) {
     std::vector<ListenSocket> sockets;
     for (auto& [key, binding] : bindings) {
@@ -462,6 +471,7 @@ void Process::OnHousekeeping() {
   for (size_t i = 0; i < workers_.size(); ++i) workers_[i]->ReportLag();
   WarnOfDroppedLines();
   map_watch_.Look();
+  ldap_helper_.Look(loop_.Now());
   housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
 }
 

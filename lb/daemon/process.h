@@ -21,6 +21,7 @@
 #include "lb/base/rng.h"
 #include "lb/daemon/admin.h"
 #include "lb/daemon/explain.h"
+#include "lb/daemon/ldap_helper.h"
 #include "lb/daemon/map_watch.h"
 #include "lb/daemon/snapshot.h"
 #include "lb/daemon/worker.h"
@@ -99,6 +100,7 @@ class Process final : public AdminBackend {
   base::SeededRng rng_;
   Explainer explainer_;
   std::vector<std::shared_ptr<directory::FileDirectory>> file_directories_;  // of the snapshot
+  LdapHelper ldap_helper_;
   std::unique_ptr<balance::EndpointBook> endpoint_book_;
   std::shared_ptr<tls::TicketKeys> ticket_keys_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -37,12 +37,14 @@ void Unlink(T*& head, T& node) {
 
 }  // namespace
 
-Worker::Worker(int index, Shared& shared, metrics::Registry& registry, metrics::SessionLog& log)
+Worker::Worker(int index, Shared& shared, LdapHelper& ldap_helper, metrics::Registry& registry,
+               metrics::SessionLog& log)
     : index_(index),
       shared_(shared),
       recorder_(registry),
       log_(log, [this] { FlushSoon(); }),
       dialer_(loop_),
+      ldap_dialer_(loop_, ldap_helper),
       resolver_(loop_),
       rng_(base::SystemSeed()),
       picker_(index, rng_),
@@ -68,7 +70,7 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
   auto shared_sockets = std::make_shared<std::vector<ListenSocket>>(std::move(sockets));
   loop_.Post([this, parts = std::move(parts), shared_sockets] {
     OwnDirectories own = MakeDirectories(*parts.parts->config, parts.maps, parts.directory_tls,
-                                         loop_, dialer_, resolver_);
+                                         loop_, dialer_, ldap_dialer_, resolver_);
     auto mine = std::make_shared<session::Parts>(*parts.parts);
     mine->directories = std::move(own.all);
     env_.parts = std::move(mine);

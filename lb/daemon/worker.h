@@ -19,6 +19,7 @@
 #include "lb/balance/picker.h"
 #include "lb/base/rng.h"
 #include "lb/daemon/address_table.h"
+#include "lb/daemon/ldap_helper.h"
 #include "lb/daemon/snapshot.h"
 #include "lb/net/dns_resolver.h"
 #include "lb/net/event_loop.h"
@@ -52,7 +53,8 @@ struct ListenSocket {
 
 class Worker final : public session::SessionHost, public session::IntakeHost {
  public:
-  Worker(int index, Shared& shared, metrics::Registry& registry, metrics::SessionLog& log);
+  Worker(int index, Shared& shared, LdapHelper& ldap_helper, metrics::Registry& registry,
+         metrics::SessionLog& log);
   ~Worker();
 
   void Start();
@@ -118,6 +120,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   metrics::SessionLogWriter log_;
   net::EventLoop loop_;
   net::TcpDialer dialer_;
+  LdapDialer ldap_dialer_;
   net::DnsResolver resolver_;
   base::SeededRng rng_;
   balance::Picker picker_;

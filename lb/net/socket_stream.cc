@@ -82,6 +82,20 @@ std::unique_ptr<SocketStream> SocketStream::Dial(EventLoop& loop, const io::Dial
   return stream;
 }
 
+std::unique_ptr<SocketStream> SocketStream::DialPair(EventLoop& loop, OwnedFd fd,
+                                                     Observer& observer) {
+  const bool has_socket = fd.valid();
+  auto stream = std::make_unique<SocketStream>(loop, std::move(fd), base::SocketAddress(), nullptr);
+  stream->observer_ = &observer;
+  stream->phase_ = Phase::kConnecting;
+  if (has_socket) {
+    stream->event_.Watch(FdEvent::kWrite);
+  } else {
+    stream->FailLater(StreamEnd::kLocal);
+  }
+  return stream;
+}
+
 SocketStream::~SocketStream() {
   POSTERN_DCHECK(!is_in_callback_);
   Close();

@@ -42,6 +42,9 @@ class SocketStream final : public io::Stream {
   [[nodiscard]] static std::unique_ptr<SocketStream> Dial(EventLoop& loop,
                                                           const io::DialOptions& options,
                                                           Observer& observer);
+  // One end of a pair of sockets, non-blocking, as if it had been dialled; invalid: kLocal.
+  [[nodiscard]] static std::unique_ptr<SocketStream> DialPair(EventLoop& loop, OwnedFd fd,
+                                                              Observer& observer);
   ~SocketStream() override;
 
   void SetObserver(Observer* observer) override;

@@ -288,8 +288,7 @@ INSTANTIATE_TEST_SUITE_P(
              R"(/directories/d/url: no key of type "ldap" (it is one of auth_http))",
              R"~(/directories/d/filter: the filter asks everybody the same: it has no %u and no %n (for example "(mail=%u)"))~",
              R"(/directories/d/path: no key of type "ldap" (it is one of file))"},
-            {R"(/directories/d: no rule asks directory "d")",
-             R"(/directories/d/type: "ldap" has no effect in this build yet (every question fails: it is refused for now))"}},
+            {R"(/directories/d: no rule asks directory "d")"}},
         RuleCase{
             "directory_urls",
             {{"/directories",
