@@ -91,6 +91,7 @@ conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
 Process::Process(std::string config_path)
     : config_path_(std::move(config_path)),
       recorder_(registry_),
+      ldap_dialer_(loop_, ldap_helper_),
       dialer_(loop_),
       resolver_(loop_),
       rng_(base::SystemSeed()),
@@ -251,8 +252,9 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   }
   bindings_ = std::move(bindings);
   snapshot_ = std::move(snapshot);
-  OwnDirectories own = MakeDirectories(config, snapshot_->control.maps,
-                                       snapshot_->control.directory_tls, loop_, dialer_, resolver_);
+  OwnDirectories own =
+      MakeDirectories(config, snapshot_->control.maps, snapshot_->control.directory_tls, loop_,
+                      dialer_, ldap_dialer_, resolver_);
   auto parts = std::make_shared<session::Parts>(*snapshot_->control.parts);
   parts->directories = std::move(own.all);
   explainer_.Use(std::move(parts));

@@ -94,13 +94,14 @@ class Process final : public AdminBackend {
   metrics::SessionLog session_log_;
   metrics::Recorder recorder_;  // the control thread's own
   Shared shared_;
+  LdapHelper ldap_helper_;
   // The control thread's own too.
+  LdapDialer ldap_dialer_;
   net::TcpDialer dialer_;
   net::DnsResolver resolver_;
   base::SeededRng rng_;
   Explainer explainer_;
   std::vector<std::shared_ptr<directory::FileDirectory>> file_directories_;  // of the snapshot
-  LdapHelper ldap_helper_;
   std::unique_ptr<balance::EndpointBook> endpoint_book_;
   std::shared_ptr<tls::TicketKeys> ticket_keys_;
   std::vector<std::unique_ptr<Worker>> workers_;
