@@ -42,7 +42,8 @@ void TcpSession::GoBy(const route::Decision& decision) {
   Setup& setup = *setup_;
   // What it points to is kept until here.
   const std::unique_ptr<RouteQuery> query = std::move(setup.query);
-  CountDecision(env_.recorder, *setup.parts, decision);
+  setup.home = HomeOf(*setup.parts, decision, listener_->conf.protocol);
+  CountDecision(env_.recorder, *setup.parts, decision, setup.home);
   const auto end = [this](SessionResult result, std::string why) {
     Finish({result, Side::kNone, Phase::kRoute, std::move(why)});
   };
@@ -50,7 +51,6 @@ void TcpSession::GoBy(const route::Decision& decision) {
     case route::Decision::Kind::kPool:
     case route::Decision::Kind::kBackend:
     case route::Decision::Kind::kAddress:
-      setup.home = HomeOf(*setup.parts, decision, listener_->conf.protocol);
       if (setup.home == nullptr)
         return end(SessionResult::kBackendLost, "the directory names no server that is configured");
       state_ = State::kDial;
