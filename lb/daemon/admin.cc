@@ -191,8 +191,9 @@ void Admin::Explain(const AdminRequest& request, const Done& done) {
        {"client", &client},
        {"sni", &question.sni}}};
   for (const auto& [name, value] : request.query) {
-    const auto known = std::find_if(parameters.begin(), parameters.end(),
-                                    [&](const auto& each) { return each.first == name; });
+    const auto known =
+        std::find_if(parameters.begin(), parameters.end(),
+                     [&name = name](const auto& each) { return each.first == name; });
     if (known == parameters.end())
       return done(Error(400, "bad_query",
                         "the parameters are listener, user, recipient, client and sni",
