@@ -43,8 +43,7 @@ std::string FindHelper() {
 // Two ends that no other program inherits.
 std::optional<std::pair<net::OwnedFd, net::OwnedFd>> SocketPair() {
   std::array<int, 2> fds{};
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0)
-    return std::nullopt;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) return std::nullopt;
   return std::make_pair(net::OwnedFd(fds[0]), net::OwnedFd(fds[1]));
 }
 

@@ -242,7 +242,7 @@ class LintTest(unittest.TestCase):
                     self.plant(path, body) if path.endswith(".cc") else self.write(path, body + "\n")
                     self.assert_found(path, what)
             self.plant(path) if path.endswith(".cc") else self.write(path, "\n")
-        self.plant("lb/net/x.cc", "// the issuer /var/lib/work/x, tls/root/x AID, issue a ticket, XXXXXX")
+        self.plant("lb/net/x.cc", "// the issuer /var/lib/homework/x, tls/root/x AID, issue a ticket, XXXXXX")
         self.assert_clean()
 
     def test_skipped_tests(self):
