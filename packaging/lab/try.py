@@ -41,7 +41,7 @@ CONFIG = """// One domain, two mail servers: alice lives on pair1, bob on pair2.
     ]
   }},
   "users": {{ "default_domain": "{domain}" }},
-  "admin": {{ "address": "127.0.0.1:{admin}" }}
+  "admin": {{ "address": "127.0.0.1:{admin}", "socket": "{socket}" }}
 }}
 """
 BACKEND = """    "{name}": {{
@@ -73,7 +73,7 @@ def start(lab, binary):
     ports = {name: lab.free_port() for name in LISTENERS}
     admin = f"{LOOPBACK}:{lab.free_port()}"
     balancer = Balancer(lab, binary, CONFIG.format(
-        cert=cert, key=key, domain=DOMAIN, admin=admin.split(":")[1], **ports,
+        cert=cert, key=key, domain=DOMAIN, admin=admin.split(":")[1], socket=f"{lab.folder}/postern.sock", **ports,
         backends=",\n".join(BACKEND.format(name=p.name, smtp=p.smtp, submissions=p.submissions, imaps=p.imaps,
                                            pop3s=p.pop3s, ca=lab.ca) for p in pairs)))
     code, text = balancer.check()
@@ -179,7 +179,8 @@ def main():
         say(f"   for example    curl --cacert {lab.ca} -u alice@{DOMAIN}:{PEOPLE[0][1]} "
             f"'imaps://localhost:{ports['imaps']}/INBOX;MAILINDEX=1'")
         say(f"   metrics        http://{balancer.admin}/metrics")
-        say(f"   configuration  {balancer.path}   (edit it, then: kill -HUP {balancer.process.pid})")
+        say(f"   configuration  {balancer.path}   (edit it, then `reload`)")
+        say(f"   commands       {balancer.binary} status|reload|drain pair1|resume pair1 --config {balancer.path}")
         say(f"   session log    {balancer.log}")
         try:
             while balancer.process.is_running():
