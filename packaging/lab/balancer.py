@@ -7,7 +7,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
-import lab as lab_module
+from waiting import LabError, wait_until
 
 
 class Balancer:
@@ -41,9 +41,9 @@ class Balancer:
 
         def ready():
             if not self.process.is_running():
-                raise lab_module.LabError("postern ended:\n" + self.log_text())
+                raise LabError("postern ended:\n" + self.log_text())
             return self.get("/readyz")[0] == 200
-        lab_module.wait_until(ready, "postern to be ready:\n" + self.log_text())
+        wait_until(ready, "postern to be ready:\n" + self.log_text())
         return self
 
     def get(self, path):
@@ -72,7 +72,7 @@ class Balancer:
                     self.metric("config_reloads_total", result="rejected"))
         before = counts()
         self.process.signal(signal.SIGHUP)
-        after = lab_module.wait_until(lambda: counts() != before and counts(), "the reload to be counted")
+        after = wait_until(lambda: counts() != before and counts(), "the reload to be counted")
         return after[0] > before[0]
 
     def log_text(self):

@@ -3,7 +3,7 @@
 import os
 import pwd
 
-import lab as lab_module
+from waiting import LabError, accepts, read, wait_until
 
 CONFIG = """
 base_dir = {folder}/run
@@ -136,24 +136,16 @@ class Dovecot:
     def wait_ready(self):
         def ready():
             if not self.process.is_running():
-                raise lab_module.LabError(f"Dovecot {self.name} ended: {self.log_text()}"
+                raise LabError(f"Dovecot {self.name} ended: {self.log_text()}"
                                           + read(os.path.join(self.folder, "out.log")))
-            return lab_module.accepts(self.lmtp) and lab_module.accepts(self.imaps)
-        lab_module.wait_until(ready, f"Dovecot {self.name}")
+            return accepts(self.lmtp) and accepts(self.imaps)
+        wait_until(ready, f"Dovecot {self.name}")
 
     def kill(self):
         self.process.kill()
 
     def log_text(self):
         return read(self.log)
-
-
-def read(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as text:
-            return text.read()
-    except OSError:
-        return ""
 
 
 def group_name(gid):

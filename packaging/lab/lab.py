@@ -19,38 +19,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 import dovecot
 import postfix
+from waiting import LOOPBACK, LabError, accepts, wait_until  # noqa: F401 (for those who use a lab)
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SERVERS = os.path.join(SOURCE, "build", "servers")
-LOOPBACK = "127.0.0.1"
-
-
-class LabError(Exception):
-    pass
-
-
-def wait_until(condition, what, seconds=60.0):
-    """Polls `condition` until it gives something true and returns that; LabError after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise LabError(f"waited {seconds:.0f} s in vain for {what}")
-        time.sleep(0.02)
-
-
-def accepts(port, host=LOOPBACK):
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-        return True
-    except OSError:
-        return False
 
 
 class Process:

@@ -4,8 +4,7 @@ import os
 import pwd
 import subprocess
 
-import lab as lab_module
-from dovecot import read
+from waiting import LabError, accepts, read, wait_until
 
 MAIN = """
 compatibility_level = 3.6
@@ -153,10 +152,10 @@ class Postfix:
     def wait_ready(self):
         def ready():
             if not self.process.is_running():
-                raise lab_module.LabError(f"Postfix {self.name} ended: {self.log_text()}"
+                raise LabError(f"Postfix {self.name} ended: {self.log_text()}"
                                           + read(os.path.join(self.folder, "out.log")))
-            return lab_module.accepts(self.smtp)
-        lab_module.wait_until(ready, f"Postfix {self.name}")
+            return accepts(self.smtp)
+        wait_until(ready, f"Postfix {self.name}")
 
     def kill(self):
         self.process.kill()

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
 
-import lab as lab_module
-from dovecot import read
+from waiting import LOOPBACK, LabError, accepts, read, wait_until
 
 CONFIG = """
 include {root}/etc/ldap/schema/core.schema
@@ -57,7 +56,7 @@ class Slapd:
         self.process = None
         loading = self._spawn("-T", "add", "-f", self.config, "-b", BASE, "-l", ldif)
         if loading.wait(60) != 0:
-            raise lab_module.LabError(f"slapd {name} took no entries: {self.log_text()}")
+            raise LabError(f"slapd {name} took no entries: {self.log_text()}")
         self.start()
 
     def _spawn(self, *arguments):
@@ -65,15 +64,15 @@ class Slapd:
                               self.lab.environment(), os.path.join(self.folder, "out.log"))
 
     def start(self):
-        host = lab_module.LOOPBACK
+        host = LOOPBACK
         self.process = self._spawn("-f", self.config, "-h",
                                    f"ldap://{host}:{self.ldap}/ ldaps://{host}:{self.ldaps}/", "-d", "0")
 
         def ready():
             if not self.process.is_running():
-                raise lab_module.LabError(f"slapd {self.name} ended: {self.log_text()}")
-            return lab_module.accepts(self.ldap) and lab_module.accepts(self.ldaps)
-        lab_module.wait_until(ready, f"slapd {self.name}")
+                raise LabError(f"slapd {self.name} ended: {self.log_text()}")
+            return accepts(self.ldap) and accepts(self.ldaps)
+        wait_until(ready, f"slapd {self.name}")
 
     def kill(self):
         self.process.kill()

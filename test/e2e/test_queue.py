@@ -14,8 +14,8 @@ import unittest
 
 import case
 from balancer import Balancer
-from dovecot import read
 from lab import LOOPBACK, LabError, accepts, wait_until
+from waiting import read
 
 AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging/queue-agent")
 SHELLS = ("sh", "bash --posix")
