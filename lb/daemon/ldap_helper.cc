@@ -18,13 +18,14 @@
 #include <utility>
 
 #include "lb/base/log.h"
+#include "lb/directory/ldap_passing.h"
 #include "lb/net/socket_stream.h"
 
 namespace postern::daemon {
 namespace {
 
-constexpr const char* kName = "postern-ldap";
-constexpr int kControl = 3;  // where the helper looks for it
+using directory::kLdapControl;
+using directory::kLdapHelperName;
 
 // Empty: it is nowhere.
 std::string FindHelper() {
@@ -34,7 +35,7 @@ std::string FindHelper() {
   const std::string path(own.data(), static_cast<size_t>(num_bytes));
   const std::string folder = path.substr(0, path.rfind('/') + 1);
   for (const char* where : {"", "../libexec/postern/"}) {
-    std::string found = folder + where + kName;
+    std::string found = folder + where + kLdapHelperName;
     if (access(found.c_str(), X_OK) == 0) return found;
   }
   return {};
@@ -47,27 +48,6 @@ std::optional<std::pair<net::OwnedFd, net::OwnedFd>> SocketPair() {
   return std::make_pair(net::OwnedFd(fds[0]), net::OwnedFd(fds[1]));
 }
 
-bool SendDescriptor(int over, int fd) {
-  char octet = 0;
-  iovec part{&octet, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  ssize_t num_sent = 0;
-  do {
-    num_sent = sendmsg(over, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  } while (num_sent < 0 && errno == EINTR);
-  return num_sent == 1;
-}
-
 // The error of posix_spawn; 0: it runs. Nothing of ours is inherited but the three that it needs,
 // and no signal is blocked or ignored.
 int Spawn(const std::string& path, int control, pid_t& pid) {
@@ -77,15 +57,15 @@ int Spawn(const std::string& path, int control, pid_t& pid) {
   posix_spawnattr_init(&attributes);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&files, control, kControl);
-  posix_spawn_file_actions_addclosefrom_np(&files, kControl + 1);
+  posix_spawn_file_actions_adddup2(&files, control, kLdapControl);
+  posix_spawn_file_actions_addclosefrom_np(&files, kLdapControl + 1);
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string name = kName;
+  std::string name = kLdapHelperName;
   char* argv[] = {name.data(), nullptr};
   const int error = posix_spawn(&pid, path.c_str(), &files, &attributes, argv, environ);
   posix_spawn_file_actions_destroy(&files);
@@ -171,7 +151,8 @@ net::OwnedFd LdapHelper::Connect() {
   const int flags = fcntl(pair->first.get(), F_GETFL);
   if (fcntl(pair->first.get(), F_SETFL, flags | O_NONBLOCK) != 0) return {};
   const std::lock_guard lock(mutex_);
-  if (!control_.valid() || !SendDescriptor(control_.get(), pair->second.get())) return {};
+  if (!control_.valid() || !directory::SendDescriptor(control_.get(), pair->second.get()))
+    return {};
   return std::move(pair->first);
 }
 

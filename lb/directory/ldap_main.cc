@@ -14,15 +14,14 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "lb/directory/ldap_passing.h"
 #include "lb/directory/ldap_pool.h"
 #include "lb/directory/ldap_search.h"
 #include "lb/directory/ldap_wire.h"
@@ -30,7 +29,6 @@
 namespace postern::directory {
 namespace {
 
-constexpr int kControl = 3;
 constexpr time_t kSendTimeoutSeconds = 10;
 
 // A connection to postern: read by its own thread, written by those of a pool.
@@ -113,28 +111,6 @@ void Serve(Pools& pools, const std::shared_ptr<Peer>& peer) {
   }
 }
 
-// The next connection; nothing: there will be none any more.
-std::optional<int> AwaitConnection() {
-  for (;;) {
-    char octet = 0;
-    iovec part{&octet, 1};
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t num_bytes = recvmsg(kControl, &message, MSG_CMSG_CLOEXEC);
-    if (num_bytes < 0 && errno == EINTR) continue;
-    if (num_bytes <= 0) return std::nullopt;
-    const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    if (header == nullptr || header->cmsg_type != SCM_RIGHTS) continue;
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    return fd;
-  }
-}
-
 int Main() {
   for (const int signal : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGPIPE}) {
     if (std::signal(signal, SIG_IGN) == SIG_ERR) return 1;
@@ -143,13 +119,13 @@ int Main() {
   if (setenv("LDAPNOINIT", "1", 1) != 0) return 1;
   int type = 0;
   socklen_t size = sizeof type;
-  if (getsockopt(kControl, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+  if (getsockopt(kLdapControl, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
     std::fprintf(stderr, "postern-ldap: it is started by postern, not by hand\n");
     return 2;
   }
   LdapSearch::SetUp();
   Pools pools;
-  while (const auto fd = AwaitConnection())
+  while (const auto fd = AwaitDescriptor(kLdapControl))
     std::thread([&pools, peer = std::make_shared<Peer>(*fd)] {
       Serve(pools, peer);
       peer->End();
