@@ -12,6 +12,7 @@
 #include "conf/build.h"
 #include "conf/json.h"
 #include "conf/problems.h"
+#include "conf/shown.h"
 #include "conf/validator.h"
 #include "lb/base/secret.h"
 
@@ -58,7 +59,9 @@ LoadResult LoadText(std::string_view text, const std::string& path, const FileCh
                               problems.IsSound("/admin/socket");
   if (is_admin_sound) result.admin = built.config.admin;
   problems.MoveTo(result);
-  if (result.errors.empty()) result.config = std::move(built.config);
+  if (!result.errors.empty()) return result;
+  result.config = std::move(built.config);
+  result.shown = Shown(*parsed.root);
   return result;
 }
 

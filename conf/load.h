@@ -54,6 +54,8 @@ struct LoadResult {
   std::optional<Config> config;  // nothing if there is any error
   // Where the running process is, even if something else is wrong; nothing if that is.
   std::optional<Admin> admin;
+  // The file as it may be shown (conf/shown.h); empty if there is any error.
+  std::string shown;
   std::vector<Problem> errors;
   std::vector<Problem> warnings;  // keys without effect in this build, risky settings
 };
