@@ -13,6 +13,7 @@
 #include "conf/load.h"
 #include "lb/base/escape.h"
 #include "lb/daemon/process.h"
+#include "lb/daemon/system_checks.h"
 #include "lb/net/http_client.h"
 #include "lb/net/library_versions.h"
 #include "lb/tls/tls_library.h"

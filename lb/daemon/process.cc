@@ -3,19 +3,15 @@
 #include "lb/daemon/process.h"
 
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <utility>
 
 #include "lb/base/log.h"
-#include "lb/net/own_addresses.h"
+#include "lb/daemon/service_notify.h"
+#include "lb/daemon/system_checks.h"
 #include "lb/tls/cert_info.h"
 #include "lb/tls/certificate_store.h"
 #include "lb/tls/tls_library.h"
@@ -64,29 +60,6 @@ bool UsesLdap(const conf::Config& config) {
 }
 
 }  // namespace
-
-std::string Process::BindingKey(const conf::Listener& listener, size_t place) {
-  return listener.name + "#" + std::to_string(place) + "#" + listener.addresses[place].ToString();
-}
-
-conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
-  conf::FileChecks checks;
-  checks.invalid = invalid;
-  checks.validity = [](const std::string& cert) { return tls::CheckValidity(cert); };
-  checks.is_own_address = [own = net::OwnAddresses()](const base::IpAddress& ip) {
-    return own.count(ip) > 0;
-  };
-  checks.pair = [](const std::string& cert, const std::string& key) {
-    return tls::CheckPair(cert, key);
-  };
-  checks.ca_file = [](const std::string& path) { return tls::CheckCaFile(path); };
-  checks.map_file = [](const std::string& path, const conf::Users& users) {
-    return directory::FileMap::Load(path, route::UserKey(users)).errors;
-  };
-  checks.ticket_keys = [](const std::string& path) { return tls::CheckTicketKeys(path); };
-  checks.knows_group = [](const std::string& group) { return tls::KnowsGroup(group); };
-  return checks;
-}
 
 Process::Process(std::string config_path)
     : config_path_(std::move(config_path)),
@@ -137,7 +110,7 @@ int Process::Run() {
   shared_.num_workers = static_cast<uint64_t>(num_workers);
   for (int i = 0; i < num_workers; ++i)
     workers_.push_back(std::make_unique<Worker>(i, shared_, ldap_helper_, registry_, session_log_));
-  auto bindings = Bind(*config);
+  auto bindings = Bind(*config, bindings_, workers_.size());
   if (!bindings) {
     std::fprintf(stderr, "error: %s\n", bindings.error().c_str());
     return 1;
@@ -170,51 +143,13 @@ int Process::Run() {
       [this](int signal) { OnSignal(signal); });
   last_rotation_ = loop_.Now();
   housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
-  NotifySystemd("READY=1");
+  NotifyServiceManager("READY=1");
   loop_.Run();
   StopThreads();
   ldap_helper_.Stop();
   http_.reset();
   base::log::Info("stopped", {});
   return 0;
-}
-
-// New sockets for addresses that are not bound yet; the others are carried over.
-base::Result<Process::Bindings> Process::Bind(const conf::Config& config) const {
-  Bindings wanted;
-  for (uint32_t i = 0; i < config.listeners.size(); ++i) {
-    const conf::Listener& listener = config.listeners[i];
-    if (!session::IsServed(listener.protocol)) {  // `check` warns of it
-      base::log::Warn("listener_not_opened",
-                      {{"listener", listener.name},
-                       {"why", "this build does not speak " +
-                                   std::string(conf::Name(listener.protocol)) + " yet"}});
-      continue;
-    }
-    for (size_t place = 0; place < listener.addresses.size(); ++place) {
-      const std::string key = BindingKey(listener, place);
-      BoundListener binding;
-      binding.name = listener.name;
-      binding.listener = i;
-      if (const auto known = bindings_.find(key); known != bindings_.end()) {
-        binding.address = known->second.address;
-      } else {
-        // A listener that was renamed, or moves between all addresses and one, keeps its port.
-        const bool is_ours =
-            std::any_of(bindings_.begin(), bindings_.end(), [&](const auto& other) {
-              return other.second.address.port == listener.addresses[place].port;
-            });
-        auto bound = net::BindAll(listener.addresses[place], workers_.size(),
-                                  is_ours ? net::PortUse::kBeside : net::PortUse::kAlone);
-        if (!bound) return base::Error{"listener " + listener.name + ": " + bound.error()};
-        binding.sockets = std::move(bound).value();
-        binding.address = net::LocalAddressOf(binding.sockets.front().get());
-        binding.is_new = true;
-      }
-      wanted[key] = std::move(binding);
-    }
-  }
-  return wanted;
 }
 
 void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
@@ -276,7 +211,8 @@ std::vector<health::DeliveryDoor> Process::DeliveryDoors() const {
     health::DeliveryDoor& door = doors.emplace_back();
     for (const conf::Listener& listener : config.listeners)
       if (listener.name == probe.send_listener && !listener.addresses.empty())
-        if (const auto it = bindings_.find(BindingKey(listener, 0)); it != bindings_.end())
+        if (const auto it = bindings_.find(BindingKey(listener.name, 0, listener.addresses[0]));
+            it != bindings_.end())
           door.listener = it->second.address;
     door.listener_tls = snapshot_->delivery_tls;
     door.recipient_key = snapshot_->user_key->Key(probe.to);
@@ -310,7 +246,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
       reject(built.error());
     } else {
       snapshot = std::move(built).value();
-      bindings = Bind(*snapshot->config);
+      bindings = Bind(*snapshot->config, bindings_, workers_.size());
       if (!bindings) reject(bindings.error());
       token = ReadToken(snapshot->config->admin.token_file);
       if (!token) reject(token.error());
@@ -409,9 +345,9 @@ void Process::AnnounceAgain() {
 void Process::OnSignal(int signal) {
   switch (signal) {
     case SIGHUP: {
-      NotifySystemd("RELOADING=1");
+      NotifyServiceManager("RELOADING=1");
       (void)Reload(DryRun::kNo);
-      NotifySystemd("READY=1");
+      NotifyServiceManager("READY=1");
       return;
     }
     case SIGUSR1: {
@@ -424,7 +360,7 @@ void Process::OnSignal(int signal) {
       return;
     case SIGINT:
       base::log::Info("stopping", {});
-      NotifySystemd("STOPPING=1");
+      NotifyServiceManager("STOPPING=1");
       loop_.Stop();
       return;
     default:
@@ -437,7 +373,7 @@ void Process::BeginDrain() {
   is_draining_ = true;
   const conf::Drain& drain = snapshot_->config->drain;
   base::log::Info("draining", {{"deadline_s", std::to_string(drain.deadline.count() / 1000)}});
-  NotifySystemd("STOPPING=1");
+  NotifyServiceManager("STOPPING=1");
   drain_deadline_ = loop_.Now() + drain.deadline;
   for (const auto& worker : workers_) worker->BeginDrain(drain.spread);
   health_loop_->Post([this] {
@@ -504,24 +440,6 @@ void Process::WarnOfDroppedLines() {
                   {{"lines", std::to_string(num_dropped - num_dropped_told_)},
                    {"why", "the reader of log.sessions is too slow, or its disk is full"}});
   num_dropped_told_ = num_dropped;
-}
-
-// sd_notify(3) in a few lines: one datagram to the socket that the service manager named.
-void Process::NotifySystemd(const std::string& state) const {
-  const char* path = std::getenv("NOTIFY_SOCKET");
-  if (path == nullptr) return;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const size_t length = std::strlen(path);
-  if (length == 0 || length >= sizeof(address.sun_path)) return;
-  std::memcpy(address.sun_path, path, length);
-  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
-  const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return;
-  (void)sendto(fd, state.data(), state.size(), MSG_NOSIGNAL,
-               reinterpret_cast<const sockaddr*>(&address),
-               static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length));
-  close(fd);
 }
 
 }  // namespace postern::daemon

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +19,7 @@
 #include "lb/balance/endpoint.h"
 #include "lb/base/rng.h"
 #include "lb/daemon/admin.h"
+#include "lb/daemon/bindings.h"
 #include "lb/daemon/explain.h"
 #include "lb/daemon/ldap_helper.h"
 #include "lb/daemon/map_watch.h"
@@ -58,18 +58,6 @@ class Process final : public AdminBackend {
   [[nodiscard]] std::string token() const override { return token_; }
 
  private:
-  struct BoundListener {
-    std::string name;
-    uint32_t listener = 0;
-    base::SocketAddress address;        // the real one
-    std::vector<net::OwnedFd> sockets;  // one per worker, until they are handed over
-    bool is_new = false;
-  };
-  // Key: listener name, place of the address in its list, address as configured.
-  using Bindings = std::map<std::string, BoundListener>;
-
-  [[nodiscard]] static std::string BindingKey(const conf::Listener& listener, size_t place);
-  [[nodiscard]] base::Result<Bindings> Bind(const conf::Config& config) const;
   void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
   [[nodiscard]] std::vector<health::DeliveryDoor> DeliveryDoors() const;
   // Empty without a file.
@@ -85,7 +73,6 @@ class Process final : public AdminBackend {
   void OnMapRead(size_t directory, const directory::FileMap::Loaded& loaded);
   void StartThreads();
   void StopThreads();
-  void NotifySystemd(const std::string& state) const;
 
   const std::string config_path_;
   net::EventLoop loop_;
@@ -134,9 +121,5 @@ class Process final : public AdminBackend {
 
 // The commit that this binary was built from; "unknown" outside a checkout.
 [[nodiscard]] std::string Revision();
-
-// The checks that conf/ asks for, answered by lb/tls and lb/net.
-[[nodiscard]] conf::FileChecks SystemFileChecks(
-    conf::FileChecks::Invalid invalid = conf::FileChecks::Invalid::kError);
 
 }  // namespace postern::daemon

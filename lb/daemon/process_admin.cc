@@ -70,7 +70,9 @@ StatusReport Process::Status() const {
     shown.name = listener.name;
     shown.protocol = conf::Name(listener.protocol);
     for (size_t place = 0; place < listener.addresses.size(); ++place)
-      if (const auto it = bindings_.find(BindingKey(listener, place)); it != bindings_.end())
+      if (const auto it =
+              bindings_.find(BindingKey(listener.name, place, listener.addresses[place]));
+          it != bindings_.end())
         shown.addresses.push_back(it->second.address.ToString());
     report.listeners.push_back(std::move(shown));
   }
