@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "test/matrix/cells.h"
-#include "test/support/mail_world.h"
+#include "test/matrix/mail_cell.h"
 
 namespace postern::test {
 namespace {
@@ -48,61 +47,22 @@ constexpr std::array kDoors = {
 constexpr std::array kAddressModes = {ClientAddress::kNone, ClientAddress::kProxyV2,
                                       ClientAddress::kImapId};
 
-// What all cells of a column have in common.
-struct Column {
-  Protocol protocol;
-  TlsMode front, back;
-  ClientAddress told;
-};
-
-class Cell {
+class Cell : public MailCell {
  public:
-  Cell(Cells& cells, const Column& column)
-      : column_(column), world_(column.protocol, 1, cells.meters(column.protocol)) {
-    world_.checks_metrics = false;
-    world_.listener().tls = column.front;
-    world_.listener().auth_requires_tls = column.front != TlsMode::kNone;
-    world_.is_in_tls = column.front == TlsMode::kImplicit;
-    const bool is_by_id = column.told == ClientAddress::kImapId;
-    for (int i = 0; i < 2; ++i) {
-      conf::Endpoint& endpoint = world_.endpoint(i);
-      endpoint.tls = column.back;
-      endpoint.client_address = is_by_id && !is_imap() ? ClientAddress::kXclient : column.told;
-      ScriptedBackend& backend = i == 0 ? *world_.b1 : *world_.b2;
-      backend.has_starttls = column.back == TlsMode::kStartTls;
-      backend.is_implicit = column.back == TlsMode::kImplicit;
-      backend.expects_proxy = column.told == ClientAddress::kProxyV2;
-    }
-  }
-
-  [[nodiscard]] bool is_imap() const { return column_.protocol == Protocol::kImap; }
-  MailWorld& world() { return world_; }
-
-  void Break(int backend, SimNet::Door door, bool has_bad_certificate) {
-    const auto address = *base::SocketAddress::Parse("10.0.0." + std::to_string(backend) + ":143");
-    world_.net.SetDoor(address, door);
-    world_.net.SetBadCertificate(address, has_bad_certificate);
-  }
-
-  void Begin() {
-    world_.Begin();
-    (void)world_.Read();
-    if (column_.front != TlsMode::kStartTls) return;
-    (void)world_.Ask(is_imap() ? "s STARTTLS" : "STLS");
-    world_.StartClientTls();
-  }
+  using MailCell::MailCell;
 
   // The answer to alice's login, whenever it comes.
   std::string LogIn() {
-    const base::MonoTime began = world_.loop.Now();
-    std::string answer = world_.LogIn();
-    while (answer.find('\n') == std::string::npos && !world_.client_sees_end() &&
-           world_.loop.Now() - began < std::chrono::minutes(2)) {
-      world_.Wait(std::chrono::seconds(1));
-      answer += world_.Read();
+    const base::MonoTime began = world().loop.Now();
+    std::string answer = world().LogIn();
+    Watch();
+    while (answer.find('\n') == std::string::npos && !world().client_sees_end() &&
+           world().loop.Now() - began < std::chrono::minutes(2)) {
+      Wait(std::chrono::seconds(1));
+      answer += world().Read();
     }
     // Each endpoint: connect, greeting (or TLS in its stead), auth; and a second of ours.
-    EXPECT_LE(world_.loop.Now() - began,
+    EXPECT_LE(world().loop.Now() - began,
               2 * std::chrono::seconds(3 + 10 + 20) + std::chrono::seconds(1));
     return answer;
   }
@@ -114,34 +74,30 @@ class Cell {
 
   // The client leaves; the log tells of the backend that failed last.
   void ExpectBlamed(const std::string& backend) {
-    (void)world_.Ask(is_imap() ? "z LOGOUT" : "QUIT");
-    world_.Wait(std::chrono::seconds(5));
-    ASSERT_EQ(world_.accounts.size(), 1U);
-    EXPECT_NE(world_.accounts[0].cause.why.find(backend + " "), std::string::npos)
-        << world_.accounts[0].cause.why;
-    EXPECT_TRUE(world_.auth_failed.empty());
+    (void)world().Ask(is_imap() ? "z LOGOUT" : "QUIT");
+    world().Wait(std::chrono::seconds(5));
+    ASSERT_EQ(world().accounts.size(), 1U);
+    EXPECT_NE(world().accounts[0].cause.why.find(backend + " "), std::string::npos)
+        << world().accounts[0].cause.why;
+    EXPECT_TRUE(world().auth_failed.empty());
   }
 
   void ExpectLoggedInAt(const std::string& name, const std::string& answer) {
     EXPECT_NE(answer.find("Logged in at " + name), std::string::npos) << answer;
-    const ScriptedBackend& backend = name == "b1" ? *world_.b1 : *world_.b2;
+    const ScriptedBackend& backend = name == "b1" ? *world().b1 : *world().b2;
     EXPECT_EQ(backend.logins, std::vector<std::string>{"alice"});
-    EXPECT_TRUE((name == "b1" ? *world_.b2 : *world_.b1).relayed.empty());
-    const std::string bye = world_.Ask(is_imap() ? "z LOGOUT" : "QUIT");
+    EXPECT_TRUE((name == "b1" ? *world().b2 : *world().b1).relayed.empty());
+    const std::string bye = world().Ask(is_imap() ? "z LOGOUT" : "QUIT");
     EXPECT_NE(bye.find(is_imap() ? "z OK" : "+OK bye"), std::string::npos) << bye;
-    world_.Wait(std::chrono::seconds(5));
-    ASSERT_EQ(world_.accounts.size(), 1U);
-    EXPECT_EQ(world_.accounts[0].backend, name);
-    EXPECT_EQ(world_.accounts[0].cause.result, base::SessionResult::kClientQuit);
+    world().Wait(std::chrono::seconds(5));
+    ASSERT_EQ(world().accounts.size(), 1U);
+    EXPECT_EQ(world().accounts[0].backend, name);
+    EXPECT_EQ(world().accounts[0].cause.result, base::SessionResult::kClientQuit);
   }
-
- private:
-  Column column_;
-  MailWorld world_;
 };
 
 // What a well backend is asked before and with the login, in order, each to be answered.
-std::vector<std::string> AnswersOf(Cells& cells, const Column& column) {
+std::vector<std::string> AnswersOf(Cells& cells, const MailColumn& column) {
   Cell cell(cells, column);
   cell.Begin();
   EXPECT_NE(cell.LogIn().find("Logged in at b1"), std::string::npos);
@@ -153,22 +109,17 @@ std::vector<std::string> AnswersOf(Cells& cells, const Column& column) {
 
 template <typename Function>
 void ForColumns(const Function& function) {
-  for (const Protocol protocol : {Protocol::kImap, Protocol::kPop3})
-    for (const TlsMode front : kTlsModes)
-      for (const TlsMode back : kTlsModes)
-        for (const ClientAddress told : kAddressModes)
-          function(Column{protocol, front, back, told});
-}
-
-std::string NameOf(const Column& column) {
-  return std::string(conf::Name(column.protocol)) + ", front " +
-         std::string(conf::Name(column.front)) + ", back " + std::string(conf::Name(column.back)) +
-         ", told by " + std::string(conf::Name(column.told));
+  ForMailColumns([&](MailColumn column) {
+    for (const ClientAddress told : kAddressModes) {
+      column.told = told;
+      function(column);
+    }
+  });
 }
 
 TEST(MailBackMatrixTest, AnAnswerFailsAndTheOtherBackendTakesTheLogin) {
   Cells cells("IMAP and POP3 backends, a fault at an answer, another backend is well");
-  ForColumns([&](const Column& column) {
+  ForColumns([&](const MailColumn& column) {
     const std::vector<std::string> answers = AnswersOf(cells, column);
     for (size_t i = 0; i < answers.size(); ++i)
       for (const FaultRow& row : kFaults)
@@ -192,7 +143,7 @@ TEST(MailBackMatrixTest, AnAnswerFailsAndTheOtherBackendTakesTheLogin) {
 
 TEST(MailBackMatrixTest, AllBackendsFailAtAnAnswer) {
   Cells cells("IMAP and POP3 backends, a fault at an answer, all alike");
-  ForColumns([&](const Column& column) {
+  ForColumns([&](const MailColumn& column) {
     const std::vector<std::string> answers = AnswersOf(cells, column);
     for (size_t i = 0; i < answers.size(); ++i)
       for (const FaultRow& row : kFaults)
@@ -217,7 +168,7 @@ TEST(MailBackMatrixTest, AllBackendsFailAtAnAnswer) {
 
 TEST(MailBackMatrixTest, TheDoorIsShut) {
   Cells cells("IMAP and POP3 backends that cannot be reached or trusted");
-  ForColumns([&](const Column& column) {
+  ForColumns([&](const MailColumn& column) {
     for (const DoorRow& row : kDoors) {
       if (row.has_bad_certificate && column.back == TlsMode::kNone) continue;
       for (const bool is_alone : {false, true})
@@ -255,7 +206,7 @@ TEST(MailBackMatrixTest, ABackendDiesUnderItsSession) {
   };
   static constexpr std::array<const char*, 3> kSaid = {"", "* 1 FETCH (X {9}\r\nabc", "* half"};
   Cells cells("IMAP and POP3 backends that die under a session");
-  ForColumns([&](const Column& column) {
+  ForColumns([&](const MailColumn& column) {
     for (const End& end : kEnds)
       for (const std::string said : kSaid)
         cells.Add(
@@ -267,8 +218,9 @@ TEST(MailBackMatrixTest, ABackendDiesUnderItsSession) {
               if (!said.empty()) world.b1->Say(said);
               std::string got = world.Read();
               end.act(world);
-              world.Wait(end.is_at_once ? base::Duration(std::chrono::seconds(5))
-                                        : base::Duration(std::chrono::minutes(36)));
+              cell.Watch();
+              cell.Wait(end.is_at_once ? base::Duration(std::chrono::seconds(5))
+                                       : base::Duration(std::chrono::minutes(36)));
               got += world.Read();
               EXPECT_TRUE(world.client_sees_end());
               // All of what it has said; a goodbye of ours only where one may stand.

@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "lb/base/base64.h"
-#include "test/matrix/cells.h"
-#include "test/support/mail_world.h"
+#include "test/matrix/mail_cell.h"
 
 namespace postern::test {
 namespace {
@@ -17,11 +16,6 @@ namespace {
 using base::SessionResult;
 using conf::Protocol;
 using conf::TlsMode;
-
-struct Column {
-  Protocol protocol;
-  TlsMode front, back;
-};
 
 struct State {
   const char* name;
@@ -48,62 +42,38 @@ constexpr std::array kStates = {
     State{"in a relayed literal", "a LOGIN alice secret\r\nb APPEND x {99}\r\nab", nullptr, true},
 };
 
-class Cell {
+class Cell : public MailCell {
  public:
-  Cell(Cells& cells, const Column& column)
-      : column_(column), world_(column.protocol, 1, cells.meters(column.protocol)) {
-    world_.checks_metrics = false;
-    world_.listener().tls = column.front;
-    world_.listener().auth_requires_tls = column.front != TlsMode::kNone;
-    world_.is_in_tls = column.front == TlsMode::kImplicit;
-    for (int i = 0; i < 2; ++i) {
-      world_.endpoint(i).tls = column.back;
-      ScriptedBackend& backend = i == 0 ? *world_.b1 : *world_.b2;
-      backend.has_starttls = column.back == TlsMode::kStartTls;
-      backend.is_implicit = column.back == TlsMode::kImplicit;
-    }
-  }
-
-  [[nodiscard]] bool is_imap() const { return column_.protocol == Protocol::kImap; }
-  MailWorld& world() { return world_; }
-
-  // The greeting; and TLS, where it is there to be had.
-  std::string Begin() {
-    world_.Begin();
-    const std::string greeting = world_.Read();
-    if (column_.front != TlsMode::kStartTls) return greeting;
-    (void)world_.Ask(is_imap() ? "s STARTTLS" : "STLS");
-    world_.StartClientTls();
-    return greeting;
-  }
+  using MailCell::MailCell;
 
   void Enter(const State& state) {
     if (state.backend_hangs) {
-      for (ScriptedBackend* backend : {world_.b1.get(), world_.b2.get()})
+      for (ScriptedBackend* backend : {world().b1.get(), world().b2.get()})
         backend->fault = ScriptedBackend::Fault::kHang;
     }
     (void)Begin();
-    world_.Send(is_imap() ? state.imap : state.pop3);
+    world().Send(is_imap() ? state.imap : state.pop3);
     if (!state.backend_hangs) {
-      got_ = world_.Read();
-      EXPECT_EQ(world_.b1->logins.size(), state.is_logged_in ? 1U : 0U) << got_;
+      got_ = world().Read();
+      EXPECT_EQ(world().b1->logins.size(), state.is_logged_in ? 1U : 0U) << got_;
     }
     got_.clear();
     ResetPeakHeap();
     heap_bytes_ = HeapBytes();
+    Watch();
   }
 
   void Wait(base::Duration duration) {
-    world_.Wait(duration);
-    got_ += world_.Read();
+    MailCell::Wait(duration);
+    got_ += world().Read();
   }
 
   // The session has ended; it was told so, or could not be.
   void ExpectOver(SessionResult result, bool wants_word) {
-    EXPECT_TRUE(world_.client_sees_end());
-    ASSERT_EQ(world_.accounts.size(), 1U) << "goes on";
-    EXPECT_EQ(base::Name(world_.accounts[0].cause.result), base::Name(result));
-    EXPECT_NE(world_.accounts[0].cause.why, "");
+    EXPECT_TRUE(world().client_sees_end());
+    ASSERT_EQ(world().accounts.size(), 1U) << "goes on";
+    EXPECT_EQ(base::Name(world().accounts[0].cause.result), base::Name(result));
+    EXPECT_NE(world().accounts[0].cause.why, "");
     if (wants_word) {
       const size_t last = got_.rfind("\r\n", got_.size() < 3 ? 0 : got_.size() - 3);
       const std::string line = got_.substr(last == std::string::npos ? 0 : last + 2);
@@ -117,7 +87,7 @@ class Cell {
   }
 
   void ExpectNoLogin() {
-    for (const ScriptedBackend* backend : {world_.b1.get(), world_.b2.get()}) {
+    for (const ScriptedBackend* backend : {world().b1.get(), world().b2.get()}) {
       EXPECT_EQ(backend->num_connections(), 0);
       EXPECT_TRUE(backend->logins.empty());
     }
@@ -126,27 +96,13 @@ class Cell {
   [[nodiscard]] const std::string& got() const { return got_; }
 
  private:
-  Column column_;
-  MailWorld world_;
   std::string got_;
   size_t heap_bytes_ = 0;
 };
 
-template <typename Function>
-void ForColumns(const Function& function) {
-  for (const Protocol protocol : {Protocol::kImap, Protocol::kPop3})
-    for (const TlsMode front : kTlsModes)
-      for (const TlsMode back : kTlsModes) function(Column{protocol, front, back});
-}
-
-std::string NameOf(const Column& column) {
-  return std::string(conf::Name(column.protocol)) + ", front " +
-         std::string(conf::Name(column.front)) + ", back " + std::string(conf::Name(column.back));
-}
-
 template <typename Run>
 void ForStates(Cells& cells, const char* fault, const Run& run) {
-  ForColumns([&](const Column& column) {
+  ForMailColumns([&](const MailColumn& column) {
     for (const State& state : kStates) {
       if ((column.protocol == Protocol::kImap ? state.imap : state.pop3) == nullptr) continue;
       cells.Add(
@@ -166,7 +122,7 @@ TEST(MailFrontMatrixTest, TheClientIsLost) {
     cell.world().ResetClient();
     cell.Wait(std::chrono::seconds(1));
     cell.ExpectOver(SessionResult::kClientLost, false);
-    cell.world().Wait(std::chrono::seconds(60));
+    cell.Wait(std::chrono::seconds(60));
     EXPECT_EQ(cell.world().b1->num_open() + cell.world().b2->num_open(), 0);
   });
   ForStates(cells, "closes", [](Cell& cell, const State& /*state*/) {
@@ -213,6 +169,7 @@ TEST(MailFrontMatrixTest, ALineWithoutEnd) {
     for (int i = 0; i < 64 && !cell.world().client_sees_end(); ++i) {
       if (cell.world().client().Unsent() < block.size()) cell.world().Send(block);
       cell.Wait(std::chrono::milliseconds(1));
+      if (i % 16 == 0) cell.Watch();
       if (state.is_logged_in) {  // it is the backend's, which keeps it for the test
         cell.world().b1->relayed.clear();
       }
@@ -244,6 +201,7 @@ TEST(MailFrontMatrixTest, NothingIsCarriedAcrossStartTls) {
                   Cell cell(cells, {protocol, TlsMode::kStartTls, back});
                   cell.world().net.options.cut = cut;
                   cell.world().Begin();
+                  cell.StartWatch();
                   (void)cell.world().Read();
                   cell.world().Send((cell.is_imap() ? "s STARTTLS\r\n" : "STLS\r\n") + smuggled);
                   std::string got = cell.world().Read();
@@ -256,7 +214,7 @@ TEST(MailFrontMatrixTest, NothingIsCarriedAcrossStartTls) {
                   EXPECT_EQ(got.find("z OK"), std::string::npos) << got;
                   EXPECT_EQ(got.find("Send the password"), std::string::npos) << got;
                   cell.ExpectNoLogin();
-                  cell.world().Wait(std::chrono::seconds(15));
+                  cell.Wait(std::chrono::seconds(15));
                   EXPECT_EQ(cell.world().session, nullptr);
                   ASSERT_EQ(cell.world().accounts.size(), 1U);
                   EXPECT_EQ(cell.world().accounts[0].cause.phase, base::Phase::kTls);
@@ -269,12 +227,13 @@ TEST(MailFrontMatrixTest, NothingIsCarriedAcrossStartTls) {
 
 TEST(MailFrontMatrixTest, BytesBeforeTheGreetingAreAnsweredBehindIt) {
   Cells cells("IMAP and POP3, bytes before the greeting");
-  ForColumns([&](const Column& column) {
+  ForMailColumns([&](const MailColumn& column) {
     cells.Add(
         [&] {
           Cell cell(cells, column);
           cell.world().early = cell.is_imap() ? "e NOOP\r\n" : "CAPA\r\n";
           cell.world().Begin();
+          cell.StartWatch();
           const std::string got = cell.world().Read();
           if (cell.is_imap()) {
             EXPECT_TRUE(got.starts_with("* OK ")) << got;
@@ -390,6 +349,7 @@ TEST(MailFrontMatrixTest, HiddenControlCharactersReachNobody) {
                   for (const std::string& part : vehicle.parts(user, password)) {
                     if (!cell.world().client_sees_end()) cell.world().Send(part);
                     cell.world().Wait(std::chrono::seconds(3));
+                    cell.Watch();
                     got += cell.world().Read();
                   }
                   EXPECT_EQ(got.find("Logged in"), std::string::npos) << got;

@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "test/matrix/cells.h"
-#include "test/support/smtp_world.h"
+#include "test/matrix/smtp_cell.h"
 
 namespace postern::test {
 namespace {
@@ -40,55 +39,25 @@ constexpr std::array kDoors = {
     DoorRow{"wrong certificate", SimNet::Door::kOpen, true},
 };
 
-struct Column {
-  Protocol protocol;
-  TlsMode front, back;
-  bool is_pipelining;  // the servers' side
-  bool is_in_group;    // the client sends MAIL, RCPT and DATA in one packet
+struct Column : SmtpColumn {
+  bool is_in_group;  // the client sends MAIL, RCPT and DATA in one packet
 };
 
 constexpr const char* kText = "Subject: one\r\n\r\nhello\r\n";
 
-class Cell {
+class Cell : public SmtpCell {
  public:
   Cell(Cells& cells, const Column& column)
-      : column_(column), world_(column.protocol, 1, cells.meters(column.protocol)) {
-    world_.checks_metrics = false;
-    world_.listener().tls = column.front;
-    world_.is_in_tls = column.front == TlsMode::kImplicit;
-    for (int i = 1; i <= 2; ++i) {
-      world_.endpoint(i).tls = column.back;
-      SmtpServer& server = world_.server(i);
-      server.is_implicit = column.back == TlsMode::kImplicit;
-      if (column.back == TlsMode::kStartTls) server.keywords.push_back("STARTTLS");
-      if (is_submission()) server.keywords.push_back("AUTH PLAIN");
-      if (!column.is_pipelining) server.keywords.erase(server.keywords.begin());
-    }
-  }
-
-  [[nodiscard]] bool is_submission() const { return column_.protocol == Protocol::kSubmission; }
-  SmtpWorld& world() { return world_; }
-
-  void Break(int backend, SimNet::Door door, bool has_bad_certificate) {
-    const auto address = *base::SocketAddress::Parse("10.0.0." + std::to_string(backend) + ":25");
-    world_.net.SetDoor(address, door);
-    world_.net.SetBadCertificate(address, has_bad_certificate);
-  }
+      : SmtpCell(cells, column), is_in_group_(column.is_in_group) {}
 
   // A whole session; true: the message was answered 250.
   bool Deliver() {
-    world_.Begin();
-    (void)world_.Ask("EHLO client.example");
-    if (column_.front == TlsMode::kStartTls) {
-      (void)world_.Ask("STARTTLS");
-      world_.StartClientTls();
-      (void)world_.Ask("EHLO client.example");
-    }
+    Begin();
     const bool is_accepted = LogIn() && Send();
-    if (world_.session != nullptr && !world_.client_sees_end()) {
+    if (world().session != nullptr && !world().client_sees_end()) {
       EXPECT_EQ(Say("QUIT"), "221");
     }
-    world_.Wait(std::chrono::seconds(5));
+    Wait(std::chrono::seconds(5));
     return is_accepted;
   }
 
@@ -103,19 +72,19 @@ class Cell {
   // 0: nowhere.
   void ExpectArrivedAt(int backend) {
     for (int i = 1; i <= 2; ++i)
-      EXPECT_EQ(world_.server(i).messages.size(), i == backend ? 1U : 0U);
-    if (backend == 0 || world_.server(backend).messages.empty()) return;
-    const SmtpServer::Message& message = world_.server(backend).messages[0];
+      EXPECT_EQ(world().server(i).messages.size(), i == backend ? 1U : 0U);
+    if (backend == 0 || world().server(backend).messages.empty()) return;
+    const SmtpServer::Message& message = world().server(backend).messages[0];
     EXPECT_EQ(message.from, "a@x.example");
     EXPECT_EQ(message.to, (std::vector<std::string>{"b@y.example", "c@y.example"}));
     EXPECT_EQ(message.text, kText);
   }
 
   // The record of the message, or of the session where there was none, names who failed last.
-  void ExpectWhy(const std::string& backend, const std::string& words) const {
-    ASSERT_EQ(world_.accounts.size(), 1U);
-    std::string why = world_.accounts[0].cause.why;
-    for (const auto& transaction : world_.transactions)
+  void ExpectWhy(const std::string& backend, const std::string& words) {
+    ASSERT_EQ(world().accounts.size(), 1U);
+    std::string why = world().accounts[0].cause.why;
+    for (const auto& transaction : world().transactions)
       why += transaction.cause.why + transaction.reply;
     // A verdict, even in a goodbye, is on record as it was given.
     const bool is_verdict = words.starts_with("421") && why.find("busy") != std::string::npos;
@@ -133,15 +102,15 @@ class Cell {
         if (line.size() > 3 && line[3] == '-') continue;
         return line.substr(0, 3);
       }
-      if (world_.client_sees_end() || waited_ > std::chrono::minutes(60)) return "";
-      world_.Wait(std::chrono::seconds(1));
+      if (world().client_sees_end() || waited_ > std::chrono::minutes(60)) return "";
+      Wait(std::chrono::seconds(1));
       waited_ += std::chrono::seconds(1);
-      got_ += world_.Read();
+      got_ += world().Read();
     }
   }
 
   std::string Say(const std::string& line) {
-    if (!world_.client_sees_end()) got_ += world_.Ask(line);
+    if (!world().client_sees_end()) got_ += world().Ask(line);
     return Code();
   }
 
@@ -156,11 +125,11 @@ class Cell {
                                                "RCPT TO:<c@y.example>", "DATA"};
     std::string group;
     for (const std::string& command : commands) group += command + "\r\n";
-    if (column_.is_in_group) world_.Send(group);
+    if (is_in_group_) world().Send(group);
     std::string last;
     std::vector<std::string> codes;
     for (const std::string& command : commands) {
-      last = column_.is_in_group ? Code() : Say(command);
+      last = is_in_group_ ? Code() : Say(command);
       codes.push_back(last);
       if (last.empty()) return false;
     }
@@ -172,8 +141,7 @@ class Cell {
     return codes_.back() == "250";
   }
 
-  Column column_;
-  SmtpWorld world_;
+  bool is_in_group_;
   std::string got_;
   std::vector<std::string> codes_;
   base::Duration waited_{};
@@ -181,18 +149,18 @@ class Cell {
 
 template <typename Function>
 void ForColumns(const Function& function) {
-  for (const Protocol protocol : {Protocol::kSmtp, Protocol::kSubmission})
-    for (const TlsMode front : kTlsModes)
-      for (const TlsMode back : kTlsModes)
-        for (const bool is_pipelining : {true, false})
-          for (const bool is_in_group : {true, false})
-            function(Column{protocol, front, back, is_pipelining, is_in_group});
+  ForSmtpColumns([&](SmtpColumn column) {
+    for (const bool is_pipelining : {true, false})
+      for (const bool is_in_group : {true, false}) {
+        column.is_pipelining = is_pipelining;
+        function(Column{column, is_in_group});
+      }
+  });
 }
 
 std::string NameOf(const Column& column) {
-  return std::string(conf::Name(column.protocol)) + ", front " +
-         std::string(conf::Name(column.front)) + ", back " + std::string(conf::Name(column.back)) +
-         (column.is_pipelining ? ", pipelining" : "") + (column.is_in_group ? ", in a group" : "");
+  return test::NameOf(static_cast<const SmtpColumn&>(column)) +
+         (column.is_in_group ? ", in a group" : "");
 }
 
 template <typename Function>

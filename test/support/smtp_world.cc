@@ -37,6 +37,8 @@ class SmtpServer::Connection final : public Stream::Observer {
     } else if (event == Stream::Event::kReadable) {
       Read();
       if (is_over_ || is_hanging_) stream_->Consume(stream_->Input().size());
+    } else if (event == Stream::Event::kDrained && is_flooding_) {
+      flood_.Pump(stream);
     } else if (event == Stream::Event::kEnd) {
       is_over_ = true;
       stream.CloseGently();
@@ -78,6 +80,11 @@ class SmtpServer::Connection final : public Stream::Observer {
       is_over_ = true;
       stream_->Write(usual.substr(0, usual.size() / 2));
       stream_->CloseGently();
+    } else if (words == "flood") {
+      is_hanging_ = is_flooding_ = true;
+      flood_ = server_.flood;
+      if (flood_.is_behind) stream_->Write(usual + "\r\n");
+      flood_.Pump(*stream_);
     } else if (words == "endless") {
       stream_->Write(std::string(40000, '2'));
     } else if (words == "twice") {
@@ -92,10 +99,11 @@ class SmtpServer::Connection final : public Stream::Observer {
   // False if there is no whole line.
   bool TakeLine() {
     const base::ByteView input = stream_->Input();
-    if (server_.expects_proxy && server_.lines.empty()) {
+    if (server_.expects_proxy && !has_header_) {
       const proto::ProxyParse parse = proto::ParseProxyHeader(input);
       if (parse.status == proto::ProxyParse::Status::kNeedMore) return false;
       EXPECT_EQ(parse.status, proto::ProxyParse::Status::kDone);
+      has_header_ = true;
       server_.lines.push_back("PROXY " + parse.header.source.ToString());
       stream_->Consume(parse.size_bytes);
       Begin();
@@ -167,6 +175,9 @@ class SmtpServer::Connection final : public Stream::Observer {
   SmtpServer& server_;
   std::unique_ptr<SimStream> stream_;
   Message message_;
+  Flood flood_;
+  bool has_header_ = false;
+  bool is_flooding_ = false;
   bool is_in_text_ = false;
   bool is_in_line_ = false;  // of the text: its first part is in the message
   bool is_over_ = false;
@@ -340,6 +351,7 @@ void SmtpWorld::Begin() {
   its->tls = std::make_shared<OpaqueTls>();
   its->capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME", "ENHANCEDSTATUSCODES"};
   its->wants_peer_name = wants_peer_name;
+  settings_ = its;
   env_.emplace(
       session::SessionEnv{loop, net, *this, rng, picker_, meters_->recorder, *this, *this, parts});
 

@@ -19,6 +19,7 @@
 #include "lb/base/rng.h"
 #include "lb/session/session_env.h"
 #include "metrics/account.h"
+#include "test/support/flood.h"
 #include "test/support/meters.h"
 #include "test/support/sim_loop.h"
 #include "test/support/sim_net.h"
@@ -34,8 +35,9 @@ class SmtpServer {
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
   // Command (by its beginning; "GREETING", ".") to what it says; "hang", "reset", "close"; "half"
-  // of the usual and no more; an "endless" line; the usual "twice" in one packet.
+  // of the usual and no more; an "endless" line; the usual "twice" in one packet; the "flood".
   std::map<std::string, std::string> answers;
+  Flood flood;
   bool is_implicit = false;
   bool expects_proxy = false;
   bool reads_nothing = false;  // of a message's text
@@ -110,6 +112,9 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
     return meters_->registry.Value(series);
   }
   [[nodiscard]] balance::EndpointState& state(const std::string& backend);
+  // From Begin on: for other sessions of the same worker (Bystander).
+  [[nodiscard]] session::SessionEnv& env() { return *env_; }
+  [[nodiscard]] const session::ListenerSettings& settings() const { return *settings_; }
   SmtpServer& server(int backend) { return *servers_[static_cast<size_t>(backend - 1)]; }
 
   // --- books ---
@@ -155,6 +160,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   balance::Picker picker_;
   balance::EndpointBook book_;
   std::optional<session::SessionEnv> env_;
+  std::shared_ptr<const session::ListenerSettings> settings_;
   std::vector<std::unique_ptr<SmtpServer>> servers_;
   std::unique_ptr<ClientEar> ear_;
   std::unique_ptr<SimStream> client_;
