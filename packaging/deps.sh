@@ -8,10 +8,10 @@
 #   --test    what test/run.sh needs besides: more clients, sanitizer and fuzzer runtimes
 #   --print   only list what would be done
 #
-# Programs and libraries are installed by apt, and only those that are missing. Mail servers (and
-# fetchmail, which has a service too) are never installed: their packages are unpacked into
-# build/servers and run from there, so that a mail server of this machine is neither replaced nor
-# restarted, and none is left behind. Root is used for apt alone.
+# Programs and libraries are installed by apt, and only those that are missing. Servers of mail and
+# directories (and fetchmail, which has a service too) are never installed: their packages are
+# unpacked into build/servers and run from there, so that a server of this machine is neither
+# replaced nor restarted, and none is left behind. Root is used for apt alone.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -22,13 +22,15 @@ kBuild="g++ cmake ninja-build ccache pkg-config libevent-dev android-libboringss
 kTry="python3 openssl curl swaks libnet-ssleay-perl"
 kTest="isync msmtp clang-14 libclang-rt-14-dev clang-format-14"
 kServers="postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
-  libuid-wrapper libnss-wrapper fetchmail prometheus-postfix-exporter slapd"
+  libuid-wrapper libnss-wrapper fetchmail prometheus-postfix-exporter slapd redis-server
+  redis-tools"
 kServerFolder=build/servers
 # One program of each unpacked package, and those whose libraries must all be found.
 kServerPrograms="usr/lib/postfix/sbin/master usr/lib/postfix/sbin/smtpd usr/lib/postfix/sbin/tlsmgr
   usr/sbin/dovecot usr/lib/dovecot/auth usr/lib/dovecot/imap-login usr/lib/dovecot/imap
   usr/lib/dovecot/pop3 usr/lib/dovecot/lmtp usr/lib/dovecot/modules/libssl_iostream_openssl.so
-  usr/bin/fetchmail usr/bin/prometheus-postfix-exporter usr/sbin/slapd"
+  usr/bin/fetchmail usr/bin/prometheus-postfix-exporter usr/sbin/slapd
+  usr/bin/redis-server usr/bin/redis-cli"
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'deps.sh: %s\n' "$*" >&2; exit 1; }

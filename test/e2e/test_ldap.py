@@ -3,49 +3,30 @@
 import os
 import signal
 
-import case
-from balancer import Balancer
+from directory_case import OwnDirectory, unique
 from lab import LOOPBACK, session_members, wait_until
 from slapd import BASE, BIND_DN, WORD, Slapd
-from world import ALICE, BOB, WORDS, fresh
+from world import ALICE, BOB
 
 PEOPLE = [(ALICE, ["pod-1.example"]), (BOB, ["pod-2.example"]), ("homeless@example.test", []),
           ("two@example.test", ["pod-1.example", "pod-2.example"]), ("twin@example.test", ["pod-1.example"]),
           ("twin@example.test", ["pod-1.example"]), ("stranger@example.test", ["elsewhere"])]
 
 
-class OwnLdap(case.Case):
+class OwnLdap(OwnDirectory):
     def setUp(self):
-        lab = self.world.lab
-        self.slapd = Slapd(lab, fresh("slapd").replace(" ", "-"), PEOPLE)
-        self.addCleanup(self.slapd.kill)
+        self.slapd = self.start_slapd()
+
+    def start_slapd(self, **options):
+        server = Slapd(self.world.lab, unique("slapd"), PEOPLE, **options)
+        self.addCleanup(server.kill)
+        return server
 
     def start(self, **directory):
-        lab = self.world.lab
-        admin = f"{LOOPBACK}:{lab.free_port()}"
-        base = self.world.config()
-        self.ports = {name: lab.free_port() for name in ("mx", "imaps")}
-        # A failure is to be seen at once: nothing is remembered.
-        people = {"type": "ldap", "urls": f"ldap://{LOOPBACK}:{self.slapd.ldap}", "bind_dn": BIND_DN,
-                  "bind_password": {"file": lab.write(os.path.join(self.slapd.folder, "secret"), WORD + "\n", 0o644)},
-                  "base": BASE, "filter": "(mail=%u)", "attribute": "l", "timeout": "1s",
-                  "cache": {"hit": "0ms", "miss": "0ms", "stale": "0ms"},
-                  "table": {"pod-1.*": "pair1", "pod-2.*": "pair2"}, **directory}
-        self.balancer = Balancer(lab, self.world.binary, {
-            **{key: base[key] for key in ("hostname", "workers", "tls", "users", "limits", "timeouts", "drain")},
-            "listeners": [{"name": "mx", "protocol": "smtp", "address": f"{LOOPBACK}:{self.ports['mx']}",
-                           "tls": "starttls", "route": "inbound"},
-                          {"name": "imaps", "protocol": "imap", "address": f"{LOOPBACK}:{self.ports['imaps']}",
-                           "tls": "implicit", "route": "users"}],
-            "backends": {name: base["backends"][name] for name in ("pair1", "pair2")},
-            "directories": {"people": people},
-            "routes": {"users": [{"directory": "people"}],
-                       "inbound": [{"recipient": "*@example.test", "directory": "people"},
-                                   {"name": "no-relay", "reject": "550 5.7.1 Relaying denied"}]},
-            "admin": {"address": admin},
-        }, fresh("ldap").replace(" ", "-"))
-        self.balancer.start(admin)
-        self.addCleanup(self.balancer.stop)
+        self.start_postern({
+            "type": "ldap", "urls": f"ldap://{LOOPBACK}:{self.slapd.ldap}", "bind_dn": BIND_DN,
+            "bind_password": self.secret(self.slapd, WORD), "base": BASE, "filter": "(mail=%u)", "attribute": "l",
+            **directory}, "with-ldap")
 
     def helper(self):
         """The pid of postern-ldap; None: it does not run."""
@@ -58,33 +39,11 @@ class OwnLdap(case.Case):
                 pass
         return None
 
-    def rcpt(self, address):
-        client = self.world.smtp(port=self.ports["mx"])
-        try:
-            client.ehlo()
-            client.mail("x@elsewhere.test")
-            return client.rcpt(address)[0]
-        finally:
-            client.close()
-
-    def become(self, address, code):
-        seen = []
-        wait_until(lambda: seen.append(self.rcpt(address)) or seen[-1] == code,
-                   f"{code} for {address}:\n" + self.balancer.log_text()[-3000:], 60)
-
 
 class LdapTest(OwnLdap):
     def test_homes_are_found_by_an_attribute_and_the_table(self):
         self.start()
-        for user, here, there in ((ALICE, self.world.pair1, self.world.pair2),
-                                  (BOB, self.world.pair2, self.world.pair1)):
-            def logins(pair):
-                return pair.dovecot.log_text().count(f"Login: user=<{user}>")
-            before = logins(here), logins(there)
-            self.world.imap(user, port=self.ports["imaps"]).logout()
-            wait_until(lambda: logins(here) == before[0] + 1, f"the login of {user}")
-            self.assertEqual(logins(there), before[1])
-            self.assertEqual(self.rcpt(user), 250)
+        self.check_homes()
 
     def test_who_has_no_home_is_unknown_and_who_has_two_waits(self):
         self.start()
@@ -96,8 +55,7 @@ class LdapTest(OwnLdap):
         self.assertEqual(self.rcpt(ALICE), 250)
 
     def test_a_wrong_password_is_a_temporary_failure(self):
-        path = self.world.lab.write(os.path.join(self.slapd.folder, "wrong"), "guess\n")
-        self.start(bind_password={"file": path})
+        self.start(bind_password=self.secret(self.slapd, "guess"))
         self.assertEqual(self.rcpt(ALICE), 451)
 
     def test_a_server_that_is_killed_is_a_temporary_failure_until_it_is_back(self):
@@ -105,14 +63,10 @@ class LdapTest(OwnLdap):
         self.assertEqual(self.rcpt(ALICE), 250)
         self.slapd.kill()
         self.assertEqual(self.rcpt(ALICE), 451)
-        box = self.world.imap(BOB, port=self.ports["imaps"], login=False)
-        with self.assertRaises(Exception) as refusal:
-            box.login(BOB, WORDS[BOB])
-        self.assertIn("UNAVAILABLE", str(refusal.exception))
-        box.logout()
+        self.assertIn("UNAVAILABLE", self.login(BOB))
         self.slapd.start()
         self.become(ALICE, 250)
-        self.world.imap(BOB, port=self.ports["imaps"]).logout()
+        self.assertEqual(self.login(BOB), "")
 
     def test_a_server_that_hangs_is_a_temporary_failure(self):
         self.start()
@@ -125,8 +79,7 @@ class LdapTest(OwnLdap):
         self.become(ALICE, 250)
 
     def test_another_server_is_asked_when_the_first_hangs_or_is_gone(self):
-        other = Slapd(self.world.lab, fresh("other").replace(" ", "-"), PEOPLE)
-        self.addCleanup(other.kill)
+        other = self.start_slapd()
         self.start(urls=[f"ldap://{LOOPBACK}:{self.slapd.ldap}", f"ldap://{LOOPBACK}:{other.ldap}"])
         self.assertEqual(self.rcpt(ALICE), 250)
         self.slapd.process.signal(signal.SIGSTOP)
@@ -164,9 +117,7 @@ class LdapTlsTest(OwnLdap):
         self.refused("StartTLS")
 
     def test_a_certificate_of_another_name_is_refused(self):
-        certificate = self.world.lab.certificate("ldap.test", also=())
-        stranger = Slapd(self.world.lab, fresh("stranger").replace(" ", "-"), PEOPLE, certificate)
-        self.addCleanup(stranger.kill)
+        stranger = self.start_slapd(certificate=self.world.lab.certificate("ldap.test", also=()))
         self.start(urls=self.ldaps(stranger), ca=self.world.lab.ca)
         self.refused("connect")
 
