@@ -43,8 +43,12 @@ userdb {{
   driver = static
   args = uid={uid} gid={gid} home={mail}/%u
 }}
+# All clients have one address here, so nobody is made to wait for the failures of others.
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service stats {{
   chroot =

@@ -50,8 +50,10 @@ smtpd_tls_loglevel = 1
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = inet:127.0.0.1:{auth}
 message_size_limit = 52428800
-minimal_backoff_time = 1s
-maximal_backoff_time = 2s
+# One second, counted in whole ones, may be over at once; a message that its agent has not let go of
+# yet is then put aside for a minute ("skipped, still being delivered").
+minimal_backoff_time = 2s
+maximal_backoff_time = 3s
 queue_run_delay = 1s
 smtpd_authorized_xclient_hosts = {xclient}
 {extra}
