@@ -9,13 +9,17 @@ include {root}/etc/ldap/schema/core.schema
 include {root}/etc/ldap/schema/cosine.schema
 include {root}/etc/ldap/schema/inetorgperson.schema
 modulepath {root}/usr/lib/ldap
+moduleload back_mdb
 TLSCACertificateFile {ca}
 TLSCertificateFile {cert}
 TLSCertificateKeyFile {key}
 access to attrs=userPassword by anonymous auth by * none
 access to * by dn.exact="{bind_dn}" read by * none
-database ldif
+database mdb
 directory {folder}/data
+maxsize 1073741824
+dbnosync
+index mail eq
 suffix "{base}"
 """
 BASE = "dc=example,dc=test"
