@@ -19,7 +19,7 @@ database mdb
 directory {folder}/data
 maxsize 1073741824
 dbnosync
-index mail eq
+index objectClass,mail eq
 suffix "{base}"
 """
 BASE = "dc=example,dc=test"
