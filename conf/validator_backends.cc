@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "conf/json_number.h"
+#include "conf/own_listener.h"
 #include "conf/validator.h"
 #include "conf/values.h"
 
@@ -113,30 +114,23 @@ void Validator::CheckEndpoint(const Backend& backend, const Endpoint& endpoint,
 
 void Validator::CheckLoop(const Backend& backend, const Endpoint& endpoint,
                           const std::string& path) {
+  if (endpoint.port == 0) return;
+  std::vector<base::IpAddress> addresses;
   const bool is_localhost = IsLocalhost(backend.host);
-  const auto host = base::IpAddress::Parse(is_localhost ? "127.0.0.1" : backend.host);
-  if (!host || endpoint.port == 0) return;
-  const auto is_own = [&](const base::IpAddress& ip) {
-    if (ip.is_loopback() || (checks_.is_own_address && checks_.is_own_address(ip))) return true;
-    for (const Listener& listener : config_.listeners)
-      for (const base::SocketAddress& address : listener.addresses)
-        if (address.ip == ip) return true;
-    return false;
-  };
-  for (const Listener& listener : config_.listeners) {
-    for (const base::SocketAddress& address : listener.addresses) {
-      const bool is_same_ip =
-          address.ip == *host || (is_localhost && address.ip.is_loopback() && !address.ip.is_v4());
-      const bool is_wildcard = address.ip.is_unspecified() &&
-                               (address.ip.is_v4() == host->is_v4() || is_localhost) &&
-                               is_own(*host);
-      if (address.port != endpoint.port || !(is_same_ip || is_wildcard)) continue;
-      problems_.Error(path + "/port",
-                      "a loop: this is Postern's own listener " + Quoted(listener.name) + ", " +
-                          address.ToString(),
-                      "a backend is another server, or listens on another port");
-      return;
-    }
+  for (const std::string_view text : is_localhost
+                                         ? std::vector<std::string_view>{"127.0.0.1", "::1"}
+                                         : std::vector<std::string_view>{backend.host})
+    if (const auto ip = base::IpAddress::Parse(text)) addresses.push_back(*ip);
+  const std::vector<OwnListener> listeners = OwnListenersOf(config_);
+  for (const base::IpAddress& ip : addresses) {
+    const OwnListener* const own =
+        FindOwnListener(listeners, {ip, endpoint.port}, checks_.is_own_address);
+    if (own == nullptr) continue;
+    problems_.Error(path + "/port",
+                    "a loop: this is Postern's own listener " + Quoted(own->name) + ", " +
+                        own->address.ToString(),
+                    "a backend is another server, or listens on another port");
+    return;
   }
 }
 

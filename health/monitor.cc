@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "health/check_plan.h"
 #include "health/monitor_impl.h"
 #include "lb/base/log.h"
 
@@ -148,42 +149,62 @@ void Monitor::Impl::MakeProber(Subject& subject) {
 void Monitor::Impl::OnResolved(const std::string& host,
                                const std::vector<base::IpAddress>& addresses) {
   bool is_news = false;
-  for (Subject* subject : by_id) {
-    if (subject->endpoint->backend->host != host) continue;
-    const auto old = subject->state->facts();
-    // A server that turns the order of its answer about has no news.
-    if (old != nullptr && std::is_permutation(old->addresses.begin(), old->addresses.end(),
-                                              addresses.begin(), addresses.end()))
-      continue;
-    subject->state->UpdateFacts(
-        [&addresses](balance::EndpointFacts& facts) { facts.addresses = addresses; });
-    is_news = true;
-  }
+  for (Subject* subject : by_id)
+    if (subject->endpoint->backend->host == host) is_news = Place(*subject, addresses) || is_news;
   if (is_news) hooks.on_news();
+}
+
+// Where it is, without the addresses that lead back to ourselves. Whether that is news.
+bool Monitor::Impl::Place(Subject& subject, std::vector<base::IpAddress> addresses) {
+  std::string loop_words;
+  std::erase_if(addresses, [&](const base::IpAddress& ip) {
+    const base::SocketAddress target{ip, subject.endpoint->conf->port};
+    const conf::OwnListener* const own =
+        conf::FindOwnListener(watched->own_listeners, target, watched->is_own_address);
+    if (own == nullptr) return false;
+    loop_words = "a loop: " + target.ToString() + " of " + subject.endpoint->backend->host +
+                 " is postern's own listener " + own->name;
+    return true;
+  });
+  const bool was_loop = subject.is_loop;
+  subject.is_loop = !loop_words.empty() && addresses.empty();
+  if (std::exchange(subject.loop, loop_words) != loop_words) {
+    if (!subject.is_loop && !loop_words.empty())
+      base::log::Error("address_is_own", {{"backend", subject.state->backend},
+                                          {"protocol", ProtocolOf(*subject.state)},
+                                          {"why", loop_words}});
+    PublishSoon();
+  }
+  if (subject.is_loop != was_loop) {
+    subject.prober->Reset();  // what is under way may be talking to ourselves
+    ApplyHealth(subject);
+    subject.prober->Want();
+  }
+  const auto old = subject.state->facts();
+  // A server that turns the order of its answer about has no news.
+  if (old != nullptr && std::is_permutation(old->addresses.begin(), old->addresses.end(),
+                                            addresses.begin(), addresses.end()))
+    return false;
+  subject.state->UpdateFacts(
+      [&addresses](balance::EndpointFacts& facts) { facts.addresses = addresses; });
+  return true;
 }
 
 // --- checks -----------------------------------------------------------------------------------
 
 std::optional<ProbePlan> Monitor::Impl::PlanFor(const Subject& subject, Prober::Kind kind) const {
-  const auto facts = subject.state->facts();
+  if (subject.is_loop) return std::nullopt;
+  const io::TlsSettings* tls = nullptr;
+  if (subject.endpoint->id < subject.watched->back_tls.size())
+    tls = subject.watched->back_tls[subject.endpoint->id].get();
+  ProbePlan plan = CheckPlan(*subject.watched->config, subject.pool, *subject.endpoint, tls);
+  plan.keep = subject.watched;
   // A literal address needs no lookup; a name that was never resolved is no fault of the server.
-  ProbePlan plan;
-  if (facts != nullptr) plan.addresses = facts->addresses;
+  if (const auto facts = subject.state->facts()) plan.addresses = facts->addresses;
   if (const auto ip = base::IpAddress::Parse(subject.endpoint->backend->host);
       ip && plan.addresses.empty())
     plan.addresses = {*ip};
   if (plan.addresses.empty()) return std::nullopt;
-  const conf::Health& conf = subject.conf();
-  const conf::Config& config = *subject.watched->config;
-  plan.keep = subject.watched;
-  plan.endpoint = subject.endpoint;
-  if (subject.endpoint->id < subject.watched->back_tls.size())
-    plan.tls = subject.watched->back_tls[subject.endpoint->id].get();
-  plan.hello = conf.hello.empty() ? config.hostname : conf.hello;
-  plan.connect = config.timeouts.connect;
-  plan.timeout = conf.timeout;
-  if (conf.login && subject.state->protocol != conf::Protocol::kSmtp) plan.login = &*conf.login;
-  if (conf.mail) plan.mail = &*conf.mail;
   plan.is_relay_check = kind == Prober::Kind::kRelay;
   return plan;
 }
@@ -266,7 +287,8 @@ void Monitor::Impl::OnRelayCheck(Subject& subject, const Observation& seen) {
 // Judge's and agent's words become the endpoint's state.
 void Monitor::Impl::ApplyHealth(Subject& subject) {
   EndpointState& state = *subject.state;
-  const Health health = subject.is_down_by_agent ? Health::kDown : subject.judge.health();
+  const bool is_out = subject.is_loop || subject.is_down_by_agent;
+  const Health health = is_out ? Health::kDown : subject.judge.health();
   state.health.store(health, std::memory_order_relaxed);
   if (health == subject.shown) return;
   const Health old = std::exchange(subject.shown, health);

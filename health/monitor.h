@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "conf/own_listener.h"
 #include "health/delivery_plan.h"
 #include "health/event.h"
 #include "health/report.h"
@@ -50,6 +51,9 @@ struct MonitorInputs {
   std::vector<std::shared_ptr<const io::TlsSettings>> queue_tls;  // by backend index
   std::vector<std::vector<metrics::CheckSlots>> slots;            // [backend][endpoint]
   std::vector<DeliveryDoor> delivery_doors = {};                  // as Config::probes
+  // An endpoint that turns out to be one of these is down, as it would be a loop.
+  std::vector<conf::OwnListener> own_listeners = {};
+  conf::IsOwnAddress is_own_address = nullptr;
 };
 
 class Monitor {

@@ -43,6 +43,9 @@ struct Monitor::Impl {
     std::optional<base::WallTime> certificate_not_after;
     std::string relay_reply;  // its yes to the stranger; empty: it does not relay
     balance::LiveSums live;   // as of the last interval
+    // Which address of its host is a listener of our own, in words; empty: none.
+    std::string loop;
+    bool is_loop = false;  // all of them are
     bool is_down_by_agent = false;
     std::string agent_words;
     balance::Health shown = balance::Health::kUp;  // what the log has
@@ -86,6 +89,7 @@ struct Monitor::Impl {
   void Adopt(const balance::Endpoint& endpoint);
   void MakeProber(Subject& subject);
   void OnResolved(const std::string& host, const std::vector<base::IpAddress>& addresses);
+  bool Place(Subject& subject, std::vector<base::IpAddress> addresses);
   [[nodiscard]] std::optional<ProbePlan> PlanFor(const Subject& subject, Prober::Kind kind) const;
   void OnCheck(Subject& subject, const Observation& seen);
   void OnRelayCheck(Subject& subject, const Observation& seen);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "health/check_plan.h"
 #include "health/monitor_impl.h"
 #include "lb/base/log.h"
 
@@ -40,29 +41,17 @@ std::optional<double> SecondsOf(const std::optional<base::Duration>& duration) {
 
 void Monitor::Impl::MakeGroups() {
   const conf::Config& config = *watched->config;
-  // The pool with the most members has an endpoint; at a tie the first.
-  std::vector<std::optional<uint32_t>> pool_of(by_id.size());
-  std::vector<size_t> size_of(by_id.size(), 0);
-  for (uint32_t i = 0; i < config.pools.size(); ++i)
-    for (int p = 0; p < conf::kNumProtocols; ++p) {
-      const auto protocol = static_cast<conf::Protocol>(p);
-      const balance::Home& home = *watched->endpoints->PoolHome(i, protocol);
-      for (const balance::Endpoint* member : home.members)
-        if (member->conf->protocol == protocol && home.members.size() > size_of[member->id]) {
-          size_of[member->id] = home.members.size();
-          pool_of[member->id] = i;
-        }
-    }
-  std::map<std::pair<uint32_t, conf::Protocol>, Group*> known;
+  const std::vector<const conf::Pool*> pool_of = PoolsThatHold(config, *watched->endpoints);
+  std::map<std::pair<const conf::Pool*, conf::Protocol>, Group*> known;
   for (Subject* subject : by_id) {
     const conf::Protocol protocol = subject->state->protocol;
-    const std::optional<uint32_t> pool = pool_of[subject->endpoint->id];
-    subject->pool = pool ? &config.pools[*pool] : nullptr;
-    Group* group = pool ? known[{*pool, protocol}] : nullptr;
+    const conf::Pool* const pool = pool_of[subject->endpoint->id];
+    subject->pool = pool;
+    Group* group = pool != nullptr ? known[{pool, protocol}] : nullptr;
     if (group == nullptr) {
       // One that is in no pool is weighed alone: against its queue's limits.
       const conf::Health& health = subject->conf();
-      const conf::Weights& weights = pool ? subject->pool->weights : config.weights;
+      const conf::Weights& weights = pool != nullptr ? pool->weights : config.weights;
       WeigherTimes times;
       times.interval = health.interval;
       times.half_life = weights.half_life.value_or(health.interval);
@@ -70,7 +59,7 @@ void Monitor::Impl::MakeGroups() {
       groups.push_back(std::make_unique<Group>(*this, PoolWeigher(weights, times, protocol),
                                                base::Duration(health.interval)));
       group = groups.back().get();
-      if (pool) known[{*pool, protocol}] = group;
+      if (pool != nullptr) known[{pool, protocol}] = group;
       group->timer.ArmAt(loop.Now() + group->interval);
     }
     subject->group = group;
@@ -261,6 +250,7 @@ void Monitor::Impl::Publish() {
                                 std::string(Probe::kForeignRecipient) + " from a stranger (\"" +
                                 subject->relay_reply +
                                 "\"): it trusts postern's address; anybody can relay through it");
+    if (!subject->loop.empty()) fresh->problems.push_back(name + ": " + subject->loop);
     if (subject->certificate_not_after &&
         *subject->certificate_not_after - fresh->at < kCertificateEnds)
       fresh->problems.push_back(name + ": the backend's certificate is good until " +
@@ -294,6 +284,7 @@ EndpointReport Monitor::Impl::ReportOf(const Subject& subject) const {
 
 std::string Monitor::Impl::ReasonOf(const Subject& subject) const {
   std::string reason;
+  if (subject.is_loop) return subject.loop;
   const auto add = [&reason](const std::string& more) {
     if (!more.empty()) reason += (reason.empty() ? "" : "; ") + more;
   };

@@ -12,6 +12,7 @@
 #include "lb/base/log.h"
 #include "lb/daemon/service_notify.h"
 #include "lb/daemon/system_checks.h"
+#include "lb/net/own_addresses.h"
 #include "lb/tls/cert_info.h"
 #include "lb/tls/certificate_store.h"
 #include "lb/tls/tls_library.h"
@@ -197,9 +198,15 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   map_watch_.Watch(snapshot_->config, snapshot_->user_key, snapshot_->maps);
   base::log::Configure(config.log.level, config.log.format);
   registry_.SetConfigGeneration(generation_, snapshot_->loaded);
-  health_loop_->Post([this, snapshot = snapshot_, doors = DeliveryDoors()] {
+  std::vector<conf::OwnListener> own_listeners;
+  for (const auto& [key, binding] : bindings_)
+    own_listeners.push_back({binding.name, binding.address});
+  health_loop_->Post([this, snapshot = snapshot_, doors = DeliveryDoors(),
+                      own = std::move(own_listeners)] {
+    // Interfaces come and go: they are looked at each time that it matters.
+    const auto is_own = [](const base::IpAddress& ip) { return net::OwnAddresses().contains(ip); };
     monitor_->Watch({snapshot->config, snapshot->endpoints, snapshot->health_tls,
-                     snapshot->queue_tls, snapshot->check_slots, doors});
+                     snapshot->queue_tls, snapshot->check_slots, doors, own, is_own});
   });
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -161,7 +162,10 @@ class CheckWorld : public testing::Test {
     auto config = std::make_shared<conf::Config>(*config_);
     table_ = std::make_shared<balance::EndpointTable>(*config, book_);
     auto slots = registry_.Configure(*config);
-    monitor_->Watch({config, table_, {table_->endpoints().size(), tls_}, {}, slots.checks});
+    MonitorInputs inputs{config, table_, {table_->endpoints().size(), tls_}, {}, slots.checks};
+    inputs.own_listeners = own_listeners_;
+    inputs.is_own_address = [this](const base::IpAddress& ip) { return own_.contains(ip); };
+    monitor_->Watch(std::move(inputs));
   }
   balance::EndpointState& state(size_t id = 0) { return *table_->endpoints()[id].state; }
   std::shared_ptr<const balance::EndpointFacts> facts() {
@@ -205,6 +209,8 @@ class CheckWorld : public testing::Test {
   const base::SocketAddress address_ = *base::SocketAddress::Parse("10.0.0.1:143");
   ScriptedServer server_;
   FakeResolver resolver_{loop_};
+  std::vector<conf::OwnListener> own_listeners_;
+  std::set<base::IpAddress> own_;  // of this machine's interfaces
   std::shared_ptr<Tls> tls_ = std::make_shared<Tls>();
   std::shared_ptr<conf::Config> config_ = std::make_shared<conf::Config>();
   metrics::Registry registry_;

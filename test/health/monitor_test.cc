@@ -69,6 +69,46 @@ TEST_F(MonitorTest, AnotherAddressIsNewsAndTheSameInAnotherOrderIsNot) {
   EXPECT_EQ(num_news_, 1);
 }
 
+TEST_F(MonitorTest, ANameThatLeadsBackToPosternIsDownUntilItLeadsElsewhere) {
+  ServeImap();
+  resolver_.answer.ttl = seconds(5);
+  own_listeners_ = {{"imap", *base::SocketAddress::Parse("0.0.0.0:143")}};
+  own_ = {address_.ip};
+  Watch(conf::Protocol::kImap);
+  loop_.RunFor(seconds(3));
+  EXPECT_EQ(state().health, Health::kDown);
+  EXPECT_EQ(server_.num_connections, 0) << "nothing talks to itself";
+  EXPECT_THAT(facts()->addresses, IsEmpty());
+  const std::string why =
+      "a loop: 10.0.0.1:143 of mail1.example.com is postern's own listener imap";
+  EXPECT_EQ(report().reason, why);
+  EXPECT_THAT(monitor_->Report()->problems, ElementsAre("mail1/imap: " + why));
+  EXPECT_THAT(downs_, ElementsAre("mail1"));
+
+  own_.clear();  // the address has moved to another machine
+  loop_.RunFor(seconds(10));
+  EXPECT_EQ(state().health, Health::kUp);
+  EXPECT_THAT(monitor_->Report()->problems, IsEmpty());
+  EXPECT_GT(server_.num_connections, 0);
+}
+
+TEST_F(MonitorTest, OfSeveralAddressesThoseOfPosternAreLeftOut) {
+  ServeImap();
+  const auto own = *base::IpAddress::Parse("10.0.0.2");
+  resolver_.answer.addresses = {own, address_.ip};
+  own_listeners_ = {{"imap", {own, address_.port}}};
+  Watch(conf::Protocol::kImap);
+  loop_.RunFor(seconds(3));
+  EXPECT_EQ(state().health, Health::kUp);
+  EXPECT_THAT(facts()->addresses, ElementsAre(address_.ip));
+  EXPECT_THAT(monitor_->Report()->problems, ElementsAre(HasSubstr("10.0.0.2:143")));
+  own_listeners_.clear();
+  WatchAgain();
+  loop_.RunFor(seconds(1));
+  EXPECT_THAT(facts()->addresses, ElementsAre(own, address_.ip));
+  EXPECT_THAT(monitor_->Report()->problems, IsEmpty());
+}
+
 TEST_F(MonitorTest, AnAnswerAfterTheEndIsDropped) {
   ServeImap();
   Watch(conf::Protocol::kImap);
