@@ -1,6 +1,7 @@
 // main: the command line: argv to an action, its exit code (0 good, 1 failed, 2 usage).
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <string>
 
@@ -24,12 +25,28 @@ int main(int argc, char** argv) {
   CLI::App* run = add_config(app.add_subcommand("run", "serve until a signal ends it"));
   CLI::App* check =
       add_config(app.add_subcommand("check", "say everything that is wrong with a configuration"));
+  bool has_diff = false, is_online = false;
+  check->add_flag("--diff", has_diff,
+                  "and what a reload of it would change in the running process");
+  check
+      ->add_flag("--online", is_online,
+                 "and ask everything that it names: endpoints, queue sources, directories")
+      ->excludes("--diff");
   CLI::App* schema = app.add_subcommand("schema", "print the JSON Schema of the configuration");
   CLI::App* version =
       app.add_subcommand("version", "print the version, and those of the libraries inside");
   CLI::App* status = add_config(app.add_subcommand("status", "show the running process"));
   bool is_json = false;
   status->add_flag("--json", is_json, "as the API answers");
+  bool is_watched = false;
+  double interval = 1;
+  CLI::Option* watch =
+      status->add_flag("--watch", is_watched, "again and again, until Ctrl-C or its end");
+  watch->excludes("--json");
+  status->add_option("--interval", interval, "of --watch, in seconds")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->needs(watch)
+      ->capture_default_str();
   CLI::App* explain = add_config(app.add_subcommand(
       "explain", "say where a user or recipient would go now, by which rule, and why"));
   daemon::RouteWords words;
@@ -61,10 +78,16 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   if (run->parsed()) return daemon::Process(config).Run();
-  if (check->parsed()) return daemon::Check(config);
+  if (check->parsed())
+    return daemon::Check(config, has_diff    ? daemon::CheckMore::kDiff
+                                 : is_online ? daemon::CheckMore::kOnline
+                                             : daemon::CheckMore::kNothing);
   if (schema->parsed()) return daemon::PrintSchema();
   if (version->parsed()) return daemon::PrintVersion();
   const auto form = is_json ? daemon::StatusForm::kJson : daemon::StatusForm::kText;
+  if (is_watched)
+    return daemon::WatchStatus(config,
+                               std::chrono::milliseconds(static_cast<int64_t>(interval * 1000)));
   if (status->parsed()) return daemon::ShowStatus(config, form);
   if (explain->parsed()) return daemon::ExplainRoute(config, words, form);
   if (reload->parsed()) return daemon::AskReload(config);

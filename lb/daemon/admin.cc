@@ -12,6 +12,7 @@
 #include "lb/base/log.h"
 #include "lb/base/secret.h"
 #include "lb/daemon/backends_json.h"
+#include "lb/daemon/json_object.h"
 
 namespace postern::daemon {
 namespace {
@@ -72,11 +73,12 @@ struct PageRow {
   Access access;
   Page page;
 };
-constexpr std::array<PageRow, 8> kPages = {{
+constexpr std::array<PageRow, 9> kPages = {{
     {"/metrics", "GET", Access::kEverybody, Page::kMetrics},
     {"/livez", "GET", Access::kEverybody, Page::kLive},
     {"/readyz", "GET", Access::kEverybody, Page::kReady},
     {"/api/v1/status", "GET", Access::kReader, Page::kStatus},
+    {"/api/v1/config", "GET", Access::kReader, Page::kConfig},
     {"/api/v1/reload", "POST", Access::kChanger, Page::kReload},
     {"/api/v1/backends", "GET", Access::kReader, Page::kBackends},
     {"/api/v1/events", "GET", Access::kReader, Page::kEvents},
@@ -162,6 +164,8 @@ AdminResponse Admin::Show(AdminPage page, const AdminRequest& request) {
       return Ready();
     case Page::kStatus:
       return Status();
+    case Page::kConfig:
+      return Configuration();
     case Page::kReload:
       return Reload(request);
     case Page::kBackends: {
@@ -249,6 +253,20 @@ AdminResponse Admin::Status() {
   out += R"(,"problems":)";
   AppendStrings(out, report.problems);
   out += "}\n";
+  return response;
+}
+
+// Its secrets are masked already.
+AdminResponse Admin::Configuration() {
+  const ConfigReport report = backend_.Configuration();
+  AdminResponse response;
+  JsonObject json(response.body);
+  json.Text("path", report.path);
+  json.Raw("generation", std::to_string(report.generation));
+  json.Text("loaded", base::log::FormatTime(report.loaded));
+  json.Raw("configuration", report.shown);
+  json.End();
+  response.body += "\n";
   return response;
 }
 

@@ -51,10 +51,19 @@ struct ReloadReport {
   std::vector<conf::Problem> warnings;
 };
 
+// The configuration in force.
+struct ConfigReport {
+  std::string path;
+  uint64_t generation = 0;
+  base::WallTime loaded{};
+  std::string shown;  // as conf::Shown has it
+};
+
 // What the API shows and does; the process implements it, tests fake it.
 class AdminBackend {
  public:
   [[nodiscard]] virtual StatusReport Status() const = 0;
+  [[nodiscard]] virtual ConfigReport Configuration() const = 0;
   [[nodiscard]] virtual std::string MetricsText() = 0;
   // Empty: ready.
   [[nodiscard]] virtual std::vector<std::string> NotReadyReasons() const = 0;
@@ -99,6 +108,7 @@ enum class AdminPage : uint8_t {
   kLive,
   kReady,
   kStatus,
+  kConfig,
   kReload,
   kBackends,
   kBackendState,
@@ -121,6 +131,7 @@ class Admin {
   [[nodiscard]] bool HasToken(const AdminRequest& request) const;
   [[nodiscard]] AdminResponse Ready();
   [[nodiscard]] AdminResponse Status();
+  [[nodiscard]] AdminResponse Configuration();
   [[nodiscard]] AdminResponse Events();
   [[nodiscard]] AdminResponse Reload(const AdminRequest& request);
   [[nodiscard]] AdminResponse ChangeState(const AdminRequest& request);

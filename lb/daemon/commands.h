@@ -5,6 +5,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -13,11 +14,19 @@ namespace postern::daemon {
 [[nodiscard]] std::string VersionText();
 [[nodiscard]] int PrintVersion();
 [[nodiscard]] int PrintSchema();
-[[nodiscard]] int Check(const std::string& config_path);
+enum class CheckMore : uint8_t {
+  kNothing,
+  kDiff,    // and what a reload of it would change in the running process
+  kOnline,  // and whether everything that it names answers (check_online.h)
+};
+[[nodiscard]] int Check(const std::string& config_path, CheckMore more);
 // These find the running process by the admin socket, or address, of the configuration, whatever
 // else may be wrong with it.
 enum class StatusForm : uint8_t { kText, kJson };
 [[nodiscard]] int ShowStatus(const std::string& config_path, StatusForm form);
+// The same again every interval, in place on a terminal and one block after the other elsewhere,
+// until SIGINT or SIGTERM, or until the process has ended: good, too.
+[[nodiscard]] int WatchStatus(const std::string& config_path, std::chrono::milliseconds interval);
 // Where a user or recipient would go now, and why; words as typed, empty: not given.
 struct RouteWords {
   std::string listener, user, recipient, client, sni;

@@ -129,6 +129,7 @@ int Process::Run() {
   StartThreads();
   for (const conf::Problem& warning : loaded.warnings)
     built.value()->problems.push_back(warning.ToString());
+  built.value()->shown = std::move(loaded.shown);
   Publish(std::move(built).value(), std::move(bindings).value());
   LogInvalidCertificates(*snapshot_, started_);
   for (const auto& [key, binding] : bindings_)
@@ -285,6 +286,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
           session_log_.Open(snapshot->config->log.sessions, snapshot->config->log.format);
       !error.empty())
     snapshot->problems.push_back("log.sessions: " + error);
+  snapshot->shown = std::move(loaded.shown);
   Publish(std::move(snapshot), std::move(bindings).value());
   registry_.CountReload(metrics::Registry::ReloadResult::kAccepted);
   report.generation = generation_;

@@ -46,6 +46,7 @@ class Process final : public AdminBackend {
 
   // AdminBackend
   [[nodiscard]] StatusReport Status() const override;
+  [[nodiscard]] ConfigReport Configuration() const override;
   [[nodiscard]] std::string MetricsText() override;
   [[nodiscard]] std::vector<std::string> NotReadyReasons() const override;
   [[nodiscard]] ReloadReport Reload(DryRun dry_run) override;

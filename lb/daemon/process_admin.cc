@@ -82,6 +82,11 @@ StatusReport Process::Status() const {
   return report;
 }
 
+ConfigReport Process::Configuration() const {
+  if (snapshot_ == nullptr) return {config_path_, 0, {}, "{}"};
+  return {snapshot_->config->path, generation_, snapshot_->loaded, snapshot_->shown};
+}
+
 std::shared_ptr<const health::HealthReport> Process::Health() const {
   return monitor_->Report();
 }

@@ -60,6 +60,7 @@ struct Snapshot {
   // For listeners of our own, where a delivery probe goes through one; verifies nothing.
   std::shared_ptr<const io::TlsSettings> delivery_tls;
   std::vector<std::vector<metrics::CheckSlots>> check_slots;
+  std::string shown;                  // the configuration as it may be shown
   std::vector<std::string> problems;  // for people: warnings of the configuration and of the build
 };
 

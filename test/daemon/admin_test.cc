@@ -17,6 +17,9 @@ class FakeBackend final : public AdminBackend {
     report.problems = {"a \"problem\""};
     return report;
   }
+  ConfigReport Configuration() const override {
+    return {"/etc/p.json", 3, {}, R"({"hostname":"a.example"})"};
+  }
   std::string MetricsText() override { return "x 1\n"; }
   std::vector<std::string> NotReadyReasons() const override { return reasons; }
   ReloadReport Reload(DryRun dry) override {
@@ -171,6 +174,13 @@ TEST_F(AdminTest, StatusIsEscapedJson) {
             "{\"version\":\"1.0\",\"generation\":3,\"started\":\"1970-01-01T00:00:00.000Z\","
             "\"listeners\":[{\"name\":\"imaps\",\"protocol\":\"imap\",\"addresses\":[\"127.0.0.1:"
             "993\"]}],\"sessions\":0,\"problems\":[\"a \\\"problem\\\"\"]}\n");
+}
+
+TEST_F(AdminTest, TheConfigurationIsForReaders) {
+  EXPECT_EQ(Ask("GET", "/api/v1/config", "127.0.0.1").body,
+            "{\"path\":\"/etc/p.json\",\"generation\":3,\"loaded\":\"1970-01-01T00:00:00.000Z\","
+            "\"configuration\":{\"hostname\":\"a.example\"}}\n");
+  EXPECT_EQ(Ask("GET", "/api/v1/config", "192.0.2.9").status, 401);
 }
 
 TEST_F(AdminTest, UnknownPagesAreNotFound) {

@@ -6,7 +6,9 @@
 #include <string>
 #include <string_view>
 
+#include "conf/json.h"
 #include "conf/load.h"
+#include "conf/shown.h"
 #include "lb/base/check.h"
 
 namespace {
@@ -36,6 +38,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   checks.is_own_address = [](const postern::base::IpAddress& ip) { return ip.is_v4(); };
   const postern::conf::LoadResult result = postern::conf::LoadText(text, kName, checks);
   POSTERN_CHECK(result.config.has_value() == result.errors.empty());
+  if (result.config) {
+    // What may be shown is a configuration that reads as it was, and differs in nothing.
+    const postern::conf::json::Parsed written = postern::conf::json::Parse(text);
+    const postern::conf::json::Parsed shown = postern::conf::json::Parse(result.shown);
+    POSTERN_CHECK(shown.root.has_value() && shown.faults.empty());
+    POSTERN_CHECK(postern::conf::Compare(*written.root, *shown.root).empty());
+  }
   CheckPlaces(result.errors, text);
   CheckPlaces(result.warnings, text);
   const postern::conf::LoadResult again = postern::conf::LoadText(text, kName, checks);

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import unittest
 
-from postern import BINARY, Postern, make_certificates, temporary_folder
+import backends
+from postern import BINARY, Postern, make_certificates, server_tls, temporary_folder
 
 
 def config(**more):
@@ -134,6 +135,99 @@ class CommandsTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("/backends/mail1/imap/port: a loop: ", err)
 
+    # --- check --diff ---
+    def test_diff_tells_what_a_reload_would_do(self):
+        directory = {"type": "redis", "addresses": ["127.0.0.1:9"], "password": "hush-hush"}
+        running = self.start(directories={"d": directory})
+        check = ("check", "--diff", "--config", running.path)
+        code, out, err = self.run_command(*check)
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"c?\.json: good .*\nthe running configuration 1 of \S+postern\.json, loaded \S+\n"
+                              r"a reload changes nothing\n$")
+        listeners = config()["listeners"] + [{"name": "pop3", "protocol": "pop3", "address": "127.0.0.1:0",
+                                              "tls": "implicit", "route": "r"}]
+        backends = {"mail1": {"host": "127.0.0.1", "imap": {"port": 10, "tls": "none"}, "weight": 7,
+                              "pop3": {"port": 11, "tls": "none"}}}
+        running.write(config(listeners=listeners, backends=backends, workers=2,
+                             directories={"d": dict(directory, password={"env": "HOME"})}))
+        code, out, err = self.run_command(*check)
+        self.assertEqual(code, 0, err)
+        for line in ("changed /workers: 1 -> 2, after a restart", "changed /backends/mail1/imap/port: 9 -> 10, for new sessions",
+                     "added /backends/mail1/weight: not set (100) -> 7, for new sessions",
+                     'changed /directories/d/password: "***" -> {"env":"HOME"}, for new sessions',
+                     "listener pop3 opens 127.0.0.1:0", "1 listener keeps its sockets",
+                     "backend mail1 is another server now: what is known of it is forgotten", "directory d is changed",
+                     "a restart is needed for /workers"):
+            self.assertIn(line + "\n", out)
+        self.assertIn("added /listeners/pop3: not set -> {", out)
+        self.assertNotIn("hush-hush", out + running.get("/api/v1/config")[1])
+        self.assertEqual(running.metric("postern_config_generation"), 1)
+
+    def test_diff_without_a_process(self):
+        code, out, err = self.run_command("check", "--diff", "--config", self.write(config(admin={"socket": "gone.sock"})))
+        self.assertEqual(code, 1)
+        self.assertIn("error: cannot ask the running postern: ", err)
+        self.assertEqual(self.run_command("check", "--diff", "--online", "--config", self.write(config()))[0], 2)
+
+    # --- check --online ---
+    def check_online(self, **more):
+        return self.run_command("check", "--online", "--config", self.write(config(**more)))
+
+    def test_online_says_what_each_server_can_do(self):
+        server = backends.imap("one", tls=server_tls(self.folder), starttls=True)
+        self.addCleanup(server.stop)
+        code, out, err = self.check_online(backends={"mail1": {
+            "host": "localhost", "verify": {"ca": "ca.pem", "name": "backend.example.com"},
+            "imap": {"port": server.port, "tls": "starttls"}}})
+        self.assertEqual(code, 0, out + err)
+        self.assertRegex(out, r"\nbackend mail1/imap localhost:%d: ok, certificate good until 2\S+Z, "
+                              r"capabilities IMAP4rev1, .*LITERAL\+.*\nall 1 answer\n$" % server.port)
+
+    def test_online_says_who_fails_and_where(self):
+        wrong = backends.imap("wrong", tls=server_tls(self.folder, "other"))
+        broken = backends.smtp("broken", fault="busy")
+        for server in (wrong, broken):
+            self.addCleanup(server.stop)
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            port = closed.getsockname()[1]
+            code, out, err = self.check_online(
+                backends={"mail1": {"host": "127.0.0.1", "imap": {"port": port, "tls": "none"},
+                                    "queue": {"source": "showq", "address": "127.0.0.1:%d" % port, "soft": 1, "hard": 2}},
+                          "mail2": {"host": "127.0.0.1", "imap": {"port": wrong.port, "tls": "implicit"},
+                                    "verify": {"ca": "ca.pem", "name": "backend.example.com"}},
+                          "mail3": {"host": "127.0.0.1", "smtp": {"port": broken.port, "tls": "none"}},
+                          "mail4": {"host": "nowhere.invalid", "imap": {"port": 143, "tls": "none"}}},
+                directories={"d": {"type": "redis", "addresses": ["127.0.0.1:%d" % port]},
+                             "h": {"type": "auth_http", "url": "http://127.0.0.1:%d/" % port}},
+                routes={"r": [{"directory": "d"}, {"directory": "h"}, {"pool": "p"}]})
+        self.assertEqual(code, 1, out + err)
+        self.assertIn("error: 7 of 7 do not answer as they should", err)
+        for start in ("backend mail1/imap 127.0.0.1:%d: FAILED, connect refused: " % port,
+                      "backend mail2/imap 127.0.0.1:%d: FAILED, tls tls_verify: " % wrong.port,
+                      "backend mail3/smtp 127.0.0.1:%d: FAILED, greeting tempfail: " % broken.port,
+                      "backend mail4/imap nowhere.invalid:143: FAILED, resolve: ",
+                      "queue of mail1: FAILED, showq: ", "directory d 127.0.0.1:%d: FAILED, " % port,
+                      "directory h http://127.0.0.1:%d/: FAILED, " % port):
+            self.assertIn("\n" + start, out)
+
+    def test_online_finds_a_name_that_leads_back(self):
+        listeners = config()["listeners"]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        listeners[0]["address"] = "0.0.0.0:%d" % port
+        name = socket.gethostname()
+        try:
+            address = socket.gethostbyname(name)
+        except OSError:
+            name, address = "localhost.localdomain", "127.0.0.1"
+        code, out, err = self.check_online(listeners=listeners, backends={"mail1": {
+            "host": name, "imap": {"port": port, "tls": "none"}}})
+        self.assertEqual(code, 1, out + err)
+        self.assertIn("mail1/imap %s:%d: FAILED, a loop: %s:%d is Postern's own listener imap\n"
+                      % (name, port, address, port), out)
+
     # --- run ---
     def test_run_refuses_what_check_refuses(self):
         self.refused(os.path.join(self.folder, "none.json"), ": /: cannot be read", command="run")
@@ -225,6 +319,42 @@ class CommandsTest(unittest.TestCase):
         self.assertIn("listener imap (imap) 127.0.0.1:%d" % running.ports["imap"], out)
         code, out, _ = self.run_command("status", "--json", "--config", running.path)
         self.assertEqual((code, json.loads(out)["listeners"]), (0, running.status()["listeners"]))
+
+    def watch(self, running):
+        child = subprocess.Popen([BINARY, "status", "--watch", "--interval", "0.1", "--config", running.path],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(child.stdout.close)
+        self.addCleanup(child.stderr.close)
+        return child
+
+    def test_status_watched_until_a_signal(self):
+        child = self.watch(self.start())
+        first = child.stdout.readline()
+        child.send_signal(signal.SIGINT)
+        rest = child.stdout.read()
+        self.assertEqual((child.wait(20), child.stderr.read()), (0, ""))
+        self.assertRegex(first, r"^\d{4}-\S+Z\n$")
+        self.assertIn("\nBACKEND ", rest)
+
+    def test_status_watched_until_the_process_ends(self):
+        running = self.start()
+        child = self.watch(running)
+        blocks = 0
+        while blocks < 3:  # each has the whole of it
+            line = child.stdout.readline()
+            self.assertNotEqual(line, "", "it has ended")
+            self.assertNotIn("\x1b", line)
+            blocks += line.startswith("listener imap (imap) 127.0.0.1:")
+        self.assertEqual(running.stop(), 0)
+        child.stdout.read()
+        self.assertEqual(child.wait(20), 0)
+        self.assertIn("error: cannot ask the running postern", child.stderr.read())
+
+    def test_status_watched_without_a_process(self):
+        path = self.write(config(admin={"socket": "gone.sock"}))
+        self.assertEqual(self.run_command("status", "--watch", "--config", path)[0], 1)
+        self.assertEqual(self.run_command("status", "--interval", "1", "--config", path)[0], 2)
+        self.assertEqual(self.run_command("status", "--watch", "--interval", "0", "--config", path)[0], 2)
 
     def test_status_without_a_process(self):
         for admin, where in (({"socket": "gone.sock"}, "gone.sock: No such file or directory"),
