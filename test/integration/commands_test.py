@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """The commands as a new operator meets them: what they say of mistakes, and how they exit."""
 # SPDX-License-Identifier: Apache-2.0
+import http.server
 import json
 import os
 import re
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 import unittest
 
 import backends
@@ -183,6 +186,47 @@ class CommandsTest(unittest.TestCase):
         self.assertRegex(out, r"\nbackend mail1/imap localhost:%d: ok, certificate good until 2\S+Z, "
                               r"capabilities IMAP4rev1, .*LITERAL\+.*\nall 1 answer\n$" % server.port)
 
+    def test_online_asks_queue_sources_and_directories(self):
+        class Agent(socketserver.BaseRequestHandler):
+            def handle(self):
+                self.request.sendall(b"up queue:12\n")
+
+        class AuthHttp(http.server.BaseHTTPRequestHandler):
+            asked = []
+
+            def do_GET(self):
+                self.asked.append((self.headers["Auth-Method"], self.headers["Auth-Pass"], self.headers["Auth-SMTP-To"]))
+                self.send_response(200)
+                self.send_header("Auth-Status", "No such user")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        ports = []
+        for handler in (Agent, AuthHttp):
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.addCleanup(server.server_close)
+            self.addCleanup(server.shutdown)
+            ports.append(server.server_address[1])
+        server = backends.smtp("one")
+        self.addCleanup(server.stop)
+        code, out, err = self.check_online(
+            backends={"mail1": {"host": "127.0.0.1", "smtp": {"port": server.port, "tls": "none"},
+                                "imap": {"port": server.port, "tls": "none"},
+                                "queue": {"source": "agent", "address": "127.0.0.1:%d" % ports[0], "soft": 1, "hard": 2}}},
+            directories={"h": {"type": "auth_http", "url": "http://127.0.0.1:%d/" % ports[1]}},
+            routes={"r": [{"directory": "h"}, {"pool": "p"}]})
+        self.assertEqual(code, 1, "an SMTP server speaks no IMAP")
+        self.assertIn("error: 1 of 4 ", err)
+        self.assertIn("\nbackend mail1/smtp 127.0.0.1:%d: ok, capabilities " % server.port, out)
+        self.assertIn("\nbackend mail1/imap 127.0.0.1:%d: FAILED, greeting protocol: " % server.port, out)
+        self.assertIn("\nqueue of mail1: ok, depth 12\n", out)
+        self.assertIn("\ndirectory h http://127.0.0.1:%d/: ok, answers\n" % ports[1], out)
+        ((method, password, recipient),) = AuthHttp.asked
+        self.assertEqual((method, password or ""), ("none", ""))
+        self.assertIn("postern-check@mail.example.com", recipient)
+
     def test_online_says_who_fails_and_where(self):
         wrong = backends.imap("wrong", tls=server_tls(self.folder, "other"))
         broken = backends.smtp("broken", fault="busy")
@@ -211,22 +255,29 @@ class CommandsTest(unittest.TestCase):
                       "directory h http://127.0.0.1:%d/: FAILED, " % port):
             self.assertIn("\n" + start, out)
 
-    def test_online_finds_a_name_that_leads_back(self):
-        listeners = config()["listeners"]
+    def leading_back(self):
+        """A listener, and a backend whose name, in letters that `check` does not know, is this machine's."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        listeners = config()["listeners"]
         listeners[0]["address"] = "0.0.0.0:%d" % port
-        name = socket.gethostname()
-        try:
-            address = socket.gethostbyname(name)
-        except OSError:
-            name, address = "localhost.localdomain", "127.0.0.1"
-        code, out, err = self.check_online(listeners=listeners, backends={"mail1": {
-            "host": name, "imap": {"port": port, "tls": "none"}}})
+        return dict(listeners=listeners, backends={"mail1": {"host": "LOCALHOST", "imap": {"port": port, "tls": "none"}}}), port
+
+    def test_online_finds_a_name_that_leads_back(self):
+        changed, port = self.leading_back()
+        code, out, err = self.check_online(**changed)
         self.assertEqual(code, 1, out + err)
-        self.assertIn("mail1/imap %s:%d: FAILED, a loop: %s:%d is Postern's own listener imap\n"
-                      % (name, port, address, port), out)
+        self.assertIn("mail1/imap LOCALHOST:%d: FAILED, a loop: 127.0.0.1:%d is Postern's own listener imap\n"
+                      % (port, port), out)
+
+    def test_a_name_that_leads_back_is_down(self):
+        changed, port = self.leading_back()
+        running = self.start(**changed)
+        words = "a loop: 127.0.0.1:%d of LOCALHOST is postern's own listener imap" % port
+        running.wait_for(lambda: "mail1/imap: " + words in running.status()["problems"], "the problem")
+        out = self.run_command("status", "--config", running.path)[1]
+        self.assertRegex(out, r"\nmail1 +imap +LOCALHOST:%d +down +ready .* %s\n" % (port, words))
 
     # --- run ---
     def test_run_refuses_what_check_refuses(self):
