@@ -3,8 +3,7 @@
 import os
 import subprocess
 
-import lab as lab_module
-from dovecot import read
+from waiting import LOOPBACK, LabError, read, wait_until
 
 CONFIG = """
 bind 127.0.0.1
@@ -37,22 +36,22 @@ class Redis:
 
         def ready():  # it accepts while it still reads its file
             if not self.process.is_running():
-                raise lab_module.LabError(f"Redis {self.name} ended: {self.log_text()}")
+                raise LabError(f"Redis {self.name} ended: {self.log_text()}")
             return self._ask("PING")[0] == "PONG"
-        lab_module.wait_until(ready, f"Redis {self.name}")
+        wait_until(ready, f"Redis {self.name}")
 
     def say(self, *commands):
         """One line each; the answers, a line each. LabError for an error."""
         answers = self._ask(*commands)
         if len(answers) < len(commands):
-            raise lab_module.LabError(f"Redis {self.name} says {answers}")
+            raise LabError(f"Redis {self.name} says {answers}")
         for answer in answers:
             if answer.split(" ")[0].isupper() and " " in answer:  # "WRONGTYPE Operation against ..."
-                raise lab_module.LabError(f"Redis {self.name} says {answer}")
+                raise LabError(f"Redis {self.name} says {answer}")
         return answers
 
     def _ask(self, *commands):
-        command = [f"{self.lab.server_root()}/usr/bin/redis-cli", "-h", lab_module.LOOPBACK, "-p", str(self.port)]
+        command = [f"{self.lab.server_root()}/usr/bin/redis-cli", "-h", LOOPBACK, "-p", str(self.port)]
         environment = self.lab.environment()
         if self.login is not None:
             user, environment["REDISCLI_AUTH"] = self.login
