@@ -18,8 +18,15 @@ constexpr size_t kMaxPeerText = 512;  // of a backend's words in a log
 
 BackStep BackBase::Next(ByteView input) {
   size_t consumed = 0;
+  const auto consume = [&](size_t num_bytes) {
+    consumed += num_bytes;
+    num_early_ -= std::min(num_early_, num_bytes);
+  };
   while (true) {
-    if (std::exchange(is_out_due_, false)) return {consumed, Send{out_.Reveal()}};
+    if (std::exchange(is_out_due_, false)) {
+      num_early_ = input.size() - consumed;
+      return {consumed, Send{out_.Reveal()}};
+    }
     switch (turn_) {
       case Turn::kOver:
         return {consumed, final_};
@@ -31,11 +38,12 @@ BackStep BackBase::Next(ByteView input) {
     }
     const size_t num_skip = std::min(num_skipped_, input.size() - consumed);
     num_skipped_ -= num_skip;
-    consumed += num_skip;
+    consume(num_skip);
     if (num_skipped_ > 0) return {consumed, NeedBytes{}};
     const LineRead line = ReadLine(input.substr(consumed), plan_.max_line_bytes);
     if (line.verdict == LineVerdict::kNeedMore) return {consumed, NeedBytes{}};
-    consumed += line.size_bytes;
+    is_early_ = num_early_ > 0;
+    consume(line.size_bytes);
     if (line.verdict == LineVerdict::kTooLong)
       return {consumed, Fail(FaultKind::kProtocol, "line too long")};
     if (line.verdict != LineVerdict::kLine)
@@ -44,7 +52,8 @@ BackStep BackBase::Next(ByteView input) {
       return {consumed, Fail(FaultKind::kProtocol, "too many lines")};
     Maybe event = TakeLine(line.text, input.substr(consumed));
     if (!event) continue;
-    is_out_due_ = false;  // it is in the event
+    // What is to be sent is in the event.
+    if (std::exchange(is_out_due_, false)) num_early_ = input.size() - consumed;
     return {consumed, std::move(*event)};
   }
 }

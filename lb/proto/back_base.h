@@ -1,6 +1,8 @@
 // back_base: what the client roles towards IMAP and POP3 backends have in common: lines in, one
 // request out at a time, one final word.
 //
+// Every byte is known to have come before the latest request, or not: what came before it cannot be
+// its answer (is_early).
 // Limits:   BackPlan::max_line_bytes and max_lines (between two requests).
 // Tests:    test/dialogue/imap/, test/dialogue/pop3/, test/fuzz/back_fuzz.h
 // SPDX-License-Identifier: Apache-2.0
@@ -31,7 +33,7 @@ class BackBase : public BackMachine {
 
   explicit BackBase(const BackPlan& plan) : plan_(plan) {}
 
-  // One line without its line end. behind: what has arrived after it.
+  // One line without its line end. behind: what has arrived after it. is_early() is about it.
   virtual Maybe TakeLine(base::ByteView line, base::ByteView behind) = 0;
   // TLS is up, or the client's answer to a challenge has come: what to send.
   virtual BackEvent ContinueInTls() = 0;
@@ -48,6 +50,9 @@ class BackBase : public BackMachine {
   BackEvent Refuse(base::ByteView code, base::ByteView text, bool is_bad_credentials);
   BackEvent Succeed(base::ByteView capabilities, base::ByteView text);
   BackEvent End();
+  // The line, or its first byte, was there before the latest request had been made.
+  [[nodiscard]] bool is_early() const { return is_early_; }
+  BackEvent FailOutOfTurn() { return Fail(base::FaultKind::kProtocol, "speaks out of turn"); }
   // The next bytes are no lines.
   void Skip(size_t num_bytes) { num_skipped_ += num_bytes; }
 
@@ -72,6 +77,8 @@ class BackBase : public BackMachine {
   bool is_out_due_ = false;
   bool is_in_tls_ = false;
   bool has_capabilities_ = false;
+  bool is_early_ = false;
+  size_t num_early_ = 0;    // bytes of the input that were there before the latest request
   size_t num_skipped_ = 0;  // bytes still to be skipped
   size_t num_lines_ = 0;
   base::Secret out_;

@@ -90,6 +90,10 @@ BackBase::Maybe ImapBack::TakeLine(ByteView line, ByteView behind) {
   if (std::exchange(is_tail_, literal.has_value())) return std::nullopt;
   const ImapReply reply = ParseImapReply(line);
   if (literal && reply.kind == ImapReply::Kind::kUntagged) return std::nullopt;
+  // News may come at any time, but an answer only behind its command.
+  const bool is_news = reply.kind == ImapReply::Kind::kUntagged;
+  if (is_early() && !is_news) return FailOutOfTurn();
+  if (is_early() && reply.condition != Condition::kBye) return std::nullopt;
   switch (reply.kind) {
     case ImapReply::Kind::kUntagged:
       return TakeUntagged(reply);

@@ -4,11 +4,11 @@
 // for a check with a login SELECT and LOGOUT behind it.
 // One command at a time: some servers lose what is pipelined here.
 // Rules:    RFC 9051 7.1.5 and 6.1 (BYE or PREAUTH is no greeting for us), 6.2.1 (what was learned
-// in
-//           clear is forgotten, bytes behind the go-ahead are an attack), RFC 4959 (an initial
+//           in clear is forgotten, bytes behind the go-ahead are an attack), RFC 4959 (an initial
 //           response only where SASL-IR is announced), RFC 2971 (ID, where announced); no login in
-//           clear against LOGINDISABLED. [UNAVAILABLE], [SERVERBUG], [INUSE] and BYE are faults of
-//           the backend, any other NO is its verdict on the login.
+//           clear against LOGINDISABLED. An answer that was there before its command is a fault of
+//           the backend, as are [UNAVAILABLE], [SERVERBUG], [INUSE] and BYE; any other NO is its
+//           verdict on the login.
 // Owner:    one MailSession, or a probe.   Thread: its loop's.
 // Limits:   BackPlan.
 // Tests:    test/dialogue/imap/, test/fuzz/imap_back_fuzz.cc

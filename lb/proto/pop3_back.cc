@@ -72,6 +72,9 @@ Phase Pop3Back::phase() const {
 }
 
 BackBase::Maybe Pop3Back::TakeLine(ByteView line, ByteView behind) {
+  // A server speaks only when it is asked (RFC 1939 3): what was there before is no answer, and
+  // whose answer the next one is nobody can tell.
+  if (is_early()) return FailOutOfTurn();
   if (state_ == State::kCapaList) return TakeCapaLine(line);
   const Pop3Reply reply = ParsePop3Reply(line);
   const bool is_ok = reply.kind == Pop3Reply::Kind::kOk;
@@ -103,6 +106,8 @@ BackBase::Maybe Pop3Back::TakeLine(ByteView line, ByteView behind) {
       return Command(State::kPass, JoinSecret({"PASS ", plan_.login->password.Reveal(), "\r\n"}));
     case State::kPass:
     case State::kAuth:
+      // Of two answers the second may be the true one.
+      if (is_ok && !behind.empty()) return FailOutOfTurn();
       return TakeLoginResult(reply);
     case State::kStat:
       if (!is_ok) return Fail(FaultKind::kTempfail, "STAT", reply.text);

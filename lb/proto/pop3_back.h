@@ -5,8 +5,8 @@
 // Rules:    RFC 1939 4, RFC 2449 (CAPA; a server without it has USER), RFC 2595 4 (STLS: what was
 //           learned in clear is forgotten, bytes behind the go-ahead are an attack), RFC 5034
 //           (AUTH; an initial response only in a line of 255 bytes). XCLIENT only where the
-//           greeting offers it. [SYS/TEMP] is a fault of the backend, any other -ERR is its verdict
-//           on the login.
+//           greeting offers it. An answer that was there before its command is none: a fault, as
+//           is [SYS/TEMP]; any other -ERR is the backend's verdict on the login.
 // Owner:    one MailSession, or a probe.   Thread: its loop's.
 // Limits:   BackPlan.
 // Tests:    test/dialogue/pop3/, test/fuzz/pop3_back_fuzz.cc

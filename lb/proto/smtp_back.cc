@@ -103,12 +103,16 @@ SmtpBack::Step SmtpBack::Next(ByteView input, std::string& out) {
     Fail(FaultKind::kProtocol, "what it says is no SMTP reply");
     return {0, Event::kFailed};
   }
+  // A server speaks only when it is asked: what stands behind a reply cannot answer the next
+  // command, which nobody has sent yet; and what is behind the go-ahead for TLS is an attack. Behind
+  // a refusal it may say goodbye.
+  if (result.reply.code < 400 && result.consumed < input.size()) {
+    Fail(FaultKind::kProtocol, state_ == State::kStartTls ? "bytes behind the go-ahead for TLS"
+                                                          : "a reply that nobody asked for");
+    return {result.consumed, Event::kFailed};
+  }
   Step step = Take(result.reply, out);
   step.consumed = result.consumed;
-  if (step.event == Event::kStartTls && result.consumed < input.size()) {
-    Fail(FaultKind::kProtocol, "bytes behind the go-ahead for TLS");
-    step.event = Event::kFailed;
-  }
   if (state_ == State::kFailed) step.event = Event::kFailed;
   return step;
 }

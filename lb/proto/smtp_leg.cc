@@ -162,6 +162,8 @@ bool SmtpRelay::CoversTransaction(const SmtpExtensions& extensions) const {
 size_t SmtpRelay::OnBack(LegId leg, ByteView input, MonoTime now) {
   now_ = now;
   size_t consumed = 0;
+  // So many replies may be in the input: those to commands that had been sent before it came.
+  size_t num_due = leg == leg_.id && !leg_.is_early ? leg_.expected.size() : 0;
   while (!is_over() && leg == leg_.id) {
     const ByteView rest = input.substr(consumed);
     if (leg_.state == Leg::State::kLadder) {
@@ -172,6 +174,10 @@ size_t SmtpRelay::OnBack(LegId leg, ByteView input, MonoTime now) {
       continue;
     }
     if (leg_.state != Leg::State::kReady) break;
+    if (num_due == 0 && !leg_.expected.empty() && !rest.empty()) {
+      OnLegFault(FaultNow(FaultKind::kProtocol, "a reply before its command"));
+      break;
+    }
     const SmtpReplyReader::Result result = leg_.reader.Next(rest);
     if (result.status == SmtpReplyReader::Status::kNeedBytes) break;
     if (result.status == SmtpReplyReader::Status::kBad) {
@@ -179,8 +185,10 @@ size_t SmtpRelay::OnBack(LegId leg, ByteView input, MonoTime now) {
       break;
     }
     consumed += result.consumed;
+    num_due -= std::min<size_t>(num_due, 1);
     TakeReply(result.reply);
   }
+  if (leg == leg_.id) leg_.is_early = num_due == 0 && consumed < input.size();
   FinishCall();
   return consumed;
 }

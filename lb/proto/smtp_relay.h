@@ -385,6 +385,7 @@ class SmtpRelay {
     bool is_data_sent = false;
     bool is_data_open = false;  // 354 came
     bool is_idle = false;
+    bool is_early = false;   // what is unread came when no answer was due
     bool is_dirty = false;   // RSET is due before the next MAIL
     bool is_reused = false;  // served before, and has not answered anything of this work
     uint32_t num_transactions = 0;

@@ -162,6 +162,33 @@ TEST_F(SmtpBackTest, RefusesBytesBehindTheGoAheadForTls) {
   EXPECT_EQ(back_->fault().kind, base::FaultKind::kProtocol);
 }
 
+TEST_F(SmtpBackTest, TakesNoReplyThatWasThereBeforeItsCommand) {
+  Connect();
+  EXPECT_EQ(Hear("220 hi\r\n250 b\r\n"), Event::kFailed);
+  EXPECT_EQ(back_->fault().kind, base::FaultKind::kProtocol);
+  settings_.login = &login_;
+  settings_.login_user = "alice";
+  Connect();
+  Hear("220 hi\r\n");
+  EXPECT_EQ(Hear("250-b\r\n250 AUTH PLAIN\r\n235 in\r\n"), Event::kFailed);
+  // What is behind the last rung would be taken for the answer to MAIL.
+  Connect();
+  Hear("220 hi\r\n");
+  Hear("250-b\r\n250 AUTH PLAIN\r\n");
+  EXPECT_EQ(Hear("235 in\r\n25"), Event::kFailed);
+  EXPECT_EQ(back_->fault().meaning, Meaning::kFault);
+}
+
+TEST_F(SmtpBackTest, HearsARefusalThatIsFollowedByAGoodbye) {
+  settings_.login = &login_;
+  settings_.login_user = "alice";
+  Connect();
+  Hear("220 hi\r\n");
+  Hear("250-b\r\n250 AUTH PLAIN\r\n");
+  EXPECT_EQ(Hear("535 5.7.8 no\r\n421 4.7.0 too many errors\r\n"), Event::kFailed);
+  EXPECT_EQ(back_->fault().meaning, Meaning::kRefusal);
+}
+
 TEST_F(SmtpBackTest, ForgetsWhatWasSaidInClear) {
   settings_.tls = conf::TlsMode::kStartTls;
   Connect();
