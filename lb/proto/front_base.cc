@@ -136,6 +136,8 @@ FrontStep FrontBase::ReadSasl(ByteView input) {
   FrontStep step;
   if (line.verdict == LineVerdict::kTooLong) {
     step = EndSaying(Utterance::kLineTooLong, SessionResult::kProtocolError);
+  } else if (MayHideCommands(line.text)) {
+    step = EndAtHidden();
   } else if (line.verdict == LineVerdict::kLine) {
     step = TakeSasl(sasl_.Next(line.text));
   } else {
@@ -182,6 +184,11 @@ FrontStep FrontBase::ReadResponse(ByteView input) {
   if (line.verdict == LineVerdict::kNeedMore) return {0, NeedBytes{}};
   if (line.verdict == LineVerdict::kTooLong)
     return EndSaying(Utterance::kLineTooLong, SessionResult::kProtocolError);
+  if (MayHideCommands(line.text)) {
+    FrontStep step = EndAtHidden();
+    step.consumed = line.size_bytes;
+    return step;
+  }
   // What is no answer cancels: the backend's exchange has to end either way.
   const bool is_answer = line.verdict == LineVerdict::kLine && IsSaslResponse(line.text);
   response_ = base::Secret(is_answer ? line.text : "*");

@@ -87,6 +87,10 @@ class FrontBase : public FrontMachine {
   // An error of the client's that is counted: says so, and ends the session when it was one too
   // many.
   virtual FrontStep Bad(Utterance what) = 0;
+  // Of a line that is no SASL response: may bytes follow it that must not run as commands? Then
+  // the session ends here.
+  [[nodiscard]] virtual bool MayHideCommands(base::ByteView /*line*/) const { return false; }
+  virtual FrontStep EndAtHidden() { return Speak(); }
 
   // Of a command: starts an exchange, asks for a login, ends.
   FrontStep StartSasl(Mechanism mechanism, std::optional<base::ByteView> initial);

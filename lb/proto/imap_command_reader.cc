@@ -73,11 +73,17 @@ ImapCommandReader::Result ImapCommandReader::TakeLine(base::ByteView input) {
     case LineVerdict::kBareCr:
     case LineVerdict::kNul:
       Reset();
-      return {Outcome::kBadLine, line.size_bytes, {}};
+      return {MayAnnounceLiteral(line.text) ? Outcome::kStrayLiteral : Outcome::kBadLine,
+              line.size_bytes,
+              {}};
     case LineVerdict::kLine:
       break;
   }
   if (FindImapLiteral(line.text)) return StartLiteral(line.text, line.size_bytes);
+  if (MayAnnounceLiteral(line.text)) {
+    Reset();
+    return {Outcome::kStrayLiteral, line.size_bytes, {}};
+  }
   if (state_ == State::kLine) return {Outcome::kCommand, line.size_bytes, line.text};
   Gather(line.text);
   state_ = State::kDone;

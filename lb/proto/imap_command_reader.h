@@ -3,8 +3,7 @@
 // A command without literals is a slice of the input; only one with literals is gathered.
 // Does not: know verbs. It stops at each literal that wants a "+" so that its owner may refuse.
 // Limits:   a line: `line` bytes, one of AUTHENTICATE `sasl_line`; a literal: `literal` bytes; all
-// of
-//           a command: line + 2 x literal.
+//           of a command: line + 2 x literal.
 // Tests:    test/dialogue/imap/, test/fuzz/imap_front_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -29,6 +28,7 @@ class ImapCommandReader {
     kLineTooLong,    // cannot go on
     kLiteralTooBig,  // refused; the client has not sent it: goes on
     kLiteralFlood,   // refused; the client sends it without being asked: cannot go on
+    kStrayLiteral,   // "{n+}" where no literal may stand: what follows may be its bytes: likewise
   };
   struct Result {
     Outcome outcome = Outcome::kNeedBytes;

@@ -84,6 +84,9 @@ FrontStep ImapFront::ReadCommand(ByteView input) {
     case Outcome::kLineTooLong:
       step = EndSaying(Utterance::kLineTooLong, SessionResult::kProtocolError);
       break;
+    case Outcome::kStrayLiteral:
+      step = EndAtStrayLiteral("*");
+      break;
     case Outcome::kLiteralTooBig:
       step = Bad(IsImapTag(parts.tag) ? parts.tag : "*", ImapText::kLiteralTooBig);
       break;
@@ -255,6 +258,13 @@ std::string_view ImapFront::Append(Utterance what) {
       return say("*", ImapText::kByeKicked);
   }
   return {};
+}
+
+// Its bytes would be taken for commands: who has put them there may be somebody else.
+FrontStep ImapFront::EndAtStrayLiteral(ByteView tag) {
+  AppendLine(tag, Text(ImapText::kStrayLiteral));
+  AppendLine("*", Text(ImapText::kByeStrayLiteral));
+  return End(SessionResult::kProtocolError, phase(), "a literal where none may stand");
 }
 
 FrontStep ImapFront::Bad(Utterance what) {

@@ -40,6 +40,10 @@ class ImapFront final : public FrontBase {
   void AppendRefusal(const Refusal& refusal) override;
   std::string_view Append(Utterance what) override;
   FrontStep Bad(Utterance what) override;
+  [[nodiscard]] bool MayHideCommands(base::ByteView line) const override {
+    return MayAnnounceLiteral(line);
+  }
+  FrontStep EndAtHidden() override { return EndAtStrayLiteral(tag_); }
 
   FrontStep RunCommand(base::ByteView command, base::ByteView behind);
   // One per verb; what they say is in out_.
@@ -54,6 +58,7 @@ class ImapFront final : public FrontBase {
   // The refusal of a command that counts against bad_commands.
   FrontStep Bad(base::ByteView tag, ImapText text);
   FrontStep CountBad();
+  FrontStep EndAtStrayLiteral(base::ByteView tag);
   FrontStep Say(base::ByteView tag, ImapText text);
   void AppendLine(base::ByteView tag, base::ByteView text);
   void AppendCapabilities();

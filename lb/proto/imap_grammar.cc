@@ -103,6 +103,13 @@ std::optional<LiteralStart> FindImapLiteral(ByteView line) {
   return ParseLiteralStart(line.substr(open));
 }
 
+bool MayAnnounceLiteral(ByteView line) {
+  const size_t open = line.rfind('{');
+  if (open == ByteView::npos) return false;
+  const auto start = ParseLiteralStart(line.substr(open));
+  return start && !start->is_sync;
+}
+
 bool ImapArguments::TakeBlank() {
   if (!rest_.starts_with(' ')) return false;
   rest_.remove_prefix(1);

@@ -39,6 +39,9 @@ struct LiteralStart {
 };
 // Does this line (without its line end) announce a literal? Not from within a quoted string.
 [[nodiscard]] std::optional<LiteralStart> FindImapLiteral(base::ByteView line);
+// Does the line end with "{n+}", wherever that stands? Then n bytes may follow that are no commands
+// (RFC 7888 4), even if this is no place for a literal.
+[[nodiscard]] bool MayAnnounceLiteral(base::ByteView line);
 
 // Arguments of a complete command, one after the other.
 class ImapArguments {

@@ -410,5 +410,51 @@ TEST(MailFrontMatrixTest, LiteralsThatAreTooLong) {
               std::string(conf::Name(front)), command, size, plus);
 }
 
+// RFC 7888: "{n+}" in places where a literal may stand, and in those where none may.
+TEST(MailFrontMatrixTest, LiteralsInOddPlaces) {
+  const std::array<std::string, 18> kBefore = {"",
+                                               "a",
+                                               "a ",
+                                               "a NOOP",
+                                               "a NOOP ",
+                                               "a FETCH ",
+                                               "a ID ",
+                                               "a ID (",
+                                               "a LOGIN ",
+                                               "a LOGIN x",
+                                               "a LOGIN \"x ",
+                                               "a LOGIN al\"ice ",
+                                               "a AUTHENTICATE ",
+                                               "a AUTHENTICATE PLAIN ",
+                                               "a AUTHENTICATE PLAIN\r\n",
+                                               "a AUTHENTICATE PLAIN\r\nb LOGIN ",
+                                               "a LOGIN {2+}\r\nab x",
+                                               std::string("a NOOP\0 ", 8)};
+  const std::string hidden = "z LOGIN alice secret\r\ny NOOP\r\n";
+  Cells cells("IMAP, literals in odd places before the login");
+  for (const TlsMode front : kTlsModes)
+    for (const SimCut cut : {SimCut::kWhole, SimCut::kByByte})
+      for (const std::string& before : kBefore)
+        cells.Add(
+            [&] {
+              Cell cell(cells, {Protocol::kImap, front, TlsMode::kNone});
+              (void)cell.Begin();
+              cell.world().net.options.cut = cut;
+              cell.world().Send(before + "{" + std::to_string(hidden.size()) + "+}\r\n" + hidden +
+                                "\r\n");
+              cell.world().Wait(std::chrono::seconds(3));
+              const std::string got = "\n" + cell.world().Read();
+              EXPECT_NE(got.find(" BAD "), std::string::npos) << got;
+              EXPECT_EQ(got.find("\nz "), std::string::npos) << got;
+              EXPECT_EQ(got.find("\ny "), std::string::npos) << got;
+              cell.ExpectNoLogin();
+              // Whoever does it properly is served.
+              if (cell.world().client_sees_end()) return;
+              EXPECT_NE(cell.world().LogIn().find("Logged in at b1"), std::string::npos) << got;
+            },
+            std::string(conf::Name(front)), cut == SimCut::kWhole ? "whole" : "by byte",
+            before.substr(0, before.find('\0')));
+}
+
 }  // namespace
 }  // namespace postern::test
