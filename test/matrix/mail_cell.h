@@ -1,7 +1,7 @@
 // mail_cell: one cell of IMAP and POP3: a world whose session or backend is at fault, and a
 // bystander on the same worker.
 //
-// From Begin to its end the cell watches the bystander: what it asks is answered at once, however
+// Nothing in it may make its thread wait. From Begin to its end it watches the bystander: what it asks is answered at once, however
 // the fault goes on. At the end the faults are taken away, and a plain session of each kind works
 // at once: beside the old one, if that has not ended.
 // SPDX-License-Identifier: Apache-2.0
@@ -68,6 +68,7 @@ class MailCell {
     }
   }
   ~MailCell() {
+    EXPECT_EQ(WaitedFor(), waited_before_) << "the worker has stood still";
     if (!bystander_) return;
     Watch();
     bystander_.reset();
@@ -136,6 +137,7 @@ class MailCell {
   ScriptedBackend home_;
   std::optional<Bystander> bystander_;
   base::MonoTime watched_{};
+  const base::Duration waited_before_ = WaitedFor();
 };
 
 }  // namespace postern::test

@@ -1,7 +1,7 @@
 // smtp_cell: one cell of SMTP and submission: a world whose session or server is at fault, and a
 // bystander on the same worker.
 //
-// From Begin to its end the cell watches the bystander: its messages are delivered at once, however
+// Nothing in it may make its thread wait. From Begin to its end it watches the bystander: its messages are delivered at once, however
 // the fault goes on. At the end the faults are taken away, and a plain session of each kind
 // delivers at once: beside the old one, if that has not ended.
 // SPDX-License-Identifier: Apache-2.0
@@ -58,6 +58,7 @@ class SmtpCell {
     }
   }
   ~SmtpCell() {
+    EXPECT_EQ(WaitedFor(), waited_before_) << "the worker has stood still";
     if (!bystander_) return;
     Watch();
     bystander_.reset();
@@ -130,6 +131,7 @@ class SmtpCell {
   SmtpServer home_;
   std::optional<Bystander> bystander_;
   base::MonoTime watched_{};
+  const base::Duration waited_before_ = WaitedFor();
 };
 
 }  // namespace postern::test
