@@ -20,6 +20,12 @@ void Accounting::Bytes(base::Side side, metrics::Direction direction, size_t num
   env_.recorder.Bytes(listener_.slots, side, direction, num_bytes);
 }
 
+void Accounting::Relayed(base::Side from, size_t num_bytes) {
+  Bytes(from, metrics::Direction::kIn, num_bytes);
+  Bytes(from == base::Side::kFront ? base::Side::kBack : base::Side::kFront,
+        metrics::Direction::kOut, num_bytes);
+}
+
 void Accounting::LegStarted(const balance::Endpoint& endpoint,
                             const metrics::EndpointSlots& slots) {
   state_ = endpoint.state;

@@ -29,6 +29,8 @@ class Accounting {
   void Started() { env_.recorder.SessionStarted(listener_.slots); }
   // Bytes of a leg, as Postern sees them.
   void Bytes(base::Side side, metrics::Direction direction, size_t num_bytes);
+  // Bytes that `from` has said and the other leg was told.
+  void Relayed(base::Side from, size_t num_bytes);
 
   // The session holds a leg on the endpoint, until LegEnded.
   void LegStarted(const balance::Endpoint& endpoint, const metrics::EndpointSlots& slots);

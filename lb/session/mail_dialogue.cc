@@ -69,7 +69,7 @@ void MailDialogue::Start() {
 MonoTime MailDialogue::NextDeadline() const {
   MonoTime next = std::min({login_deadline_, tls_deadline_, release_at_});
   if (!is_waiting_) next = std::min(next, command_deadline_);
-  if (leg_ != nullptr) next = std::min({next, leg_->deadline, Patience()});
+  if (leg_ != nullptr) next = std::min(next, leg_->NextDeadline());
   return next;
 }
 
@@ -170,8 +170,8 @@ bool MailDialogue::TakeFrontEvent(const proto::FrontEvent& event) {
             Unavailable(last_fault_);
             return false;
           }
-          leg_->deadline = env_.loop.Now() + listener_.conf.timeouts.auth;
-          leg_->machine->Respond(*what.line);
+          leg_->set_deadline(env_.loop.Now() + listener_.conf.timeouts.auth);
+          back_machine_->Respond(*what.line);
           PumpBack();
           return false;
         } else if constexpr (std::is_same_v<What, proto::HandOver>) {
@@ -217,8 +217,7 @@ void MailDialogue::ClientGone(std::string why) {
   if (request_ != nullptr && release_at_ == kNever)
     env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism),
                        AuthResult::kAborted);
-  DropLeg();
-  accounting_.LegEnded(SessionResult::kClientLost);
+  DropLeg(SessionResult::kClientLost);
   EndWith({SessionResult::kClientLost, Side::kFront, front_machine_->phase(), std::move(why)});
 }
 
@@ -245,8 +244,7 @@ void MailDialogue::OnTimer() {
   const bool is_expired = login_deadline_ <= now || (!is_waiting_ && command_deadline_ <= now);
   if (is_expired) {
     release_at_ = kNever;
-    DropLeg();
-    accounting_.LegEnded(SessionResult::kIdle);
+    DropLeg(SessionResult::kIdle);
     front_machine_->Expire();
     is_stalled_ = false;
     PumpFront();
@@ -255,15 +253,7 @@ void MailDialogue::OnTimer() {
       EndWith({SessionResult::kIdle, Side::kFront, front_machine_->phase(), "timeout"});
     return;
   }
-  if (leg_ != nullptr && leg_->deadline <= now) {
-    if (leg_->phase == Phase::kConnect && leg_->num_dialled < leg_->addresses.size()) {
-      TryAddress();
-      return;
-    }
-    LegFailed(base::FaultKind::kTimeout, "timeout");
-    return;
-  }
-  if (leg_ != nullptr && Patience() <= now) Suspect();
+  if (leg_ != nullptr) TakeLeg(leg_->OnTimer(Blame()));
 }
 
 void MailDialogue::BeginDrain() {
@@ -275,8 +265,7 @@ void MailDialogue::BeginDrain() {
 }
 
 void MailDialogue::Kill(SessionResult why) {
-  DropLeg();
-  accounting_.LegEnded(why);
+  DropLeg(why);
   if (tls_deadline_ != kNever) {
     FrontTlsFailed(why, "shutdown");
     return;
@@ -408,7 +397,7 @@ void MailDialogue::Unavailable(std::string why) {
 }
 
 std::unique_ptr<io::Stream> MailDialogue::TakeBack() {
-  return std::move(leg_->stream);
+  return leg_->TakeStream();
 }
 
 }  // namespace postern::session

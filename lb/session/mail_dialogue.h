@@ -3,8 +3,7 @@
 //
 // Drives a FrontMachine and, while a login is under way, a BackMachine; knows no protocol. Freed as
 // a whole at hand-over.
-// Rules:    a fault of a backend before the login is answered leads to the
-// next endpoint, as far as
+// Rules:    a fault of a backend before the login is answered leads to the next endpoint, as far as
 //           the home's storage allows; a refusal of the login is final. Every refusal, of a
 //           backend's, a route's or our own, comes at max(its answer, password received +
 //           auth_failure_delay). Only what went wrong before any byte that a client chose is held
@@ -12,8 +11,7 @@
 //           everything at once.
 // Owner:    one MailSession.   Thread: its worker's.
 // Limits:   of the listener; at most kMaxAhead bytes of what a client sends behind its login are
-// kept,
-//           and as much of what it does not read.
+//           kept, and as much of what it does not read.
 // Tests:    test/session/mail_session_test.cc, test/sim/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -28,12 +26,12 @@
 #include <vector>
 
 #include "lb/balance/endpoint.h"
-#include "lb/base/address.h"
 #include "lb/base/clock.h"
 #include "lb/base/end_cause.h"
 #include "lb/io/stream.h"
 #include "lb/proto/machine.h"
 #include "lb/session/accounting.h"
+#include "lb/session/back_leg.h"
 #include "lb/session/route_query.h"
 #include "lb/session/session_env.h"
 
@@ -76,23 +74,7 @@ class MailDialogue {
 
  private:
   static constexpr size_t kMaxAhead = 32 << 10;
-  static constexpr base::MonoTime kNever = base::MonoTime::max();
-
-  // One backend's try.
-  struct Leg {
-    const balance::Endpoint* endpoint = nullptr;
-    std::shared_ptr<const balance::EndpointFacts> facts;
-    std::vector<base::IpAddress> addresses;
-    size_t num_dialled = 0;
-    std::unique_ptr<io::Stream> stream;
-    std::unique_ptr<proto::BackMachine> machine;
-    base::Phase phase = base::Phase::kConnect;
-    base::MonoTime phase_began;
-    base::MonoTime connect_deadline = kNever;  // of all its addresses
-    base::MonoTime deadline = kNever;          // of what it does now
-    bool has_sent_client_bytes = false;        // by a PROXY header
-    bool is_suspected = false;                 // its hanging has been told
-  };
+  static constexpr base::MonoTime kNever = BackLeg::kNever;
 
   // Front.
   void PumpFront();
@@ -121,23 +103,16 @@ class MailDialogue {
   [[nodiscard]] const balance::Endpoint* Choose(std::span<const balance::EndpointId> excluded,
                                                 base::MonoTime now);
   [[nodiscard]] const balance::Endpoint* ChooseForOne(base::MonoTime now);
-  [[nodiscard]] base::MonoTime Patience() const;
-  void Suspect();
-  void TryAddress();
-  void CloseLater(std::unique_ptr<io::Stream> stream);
-  void LegConnected();
-  void StartBackTls();
-  void LegTlsUp();
+  void TakeLeg(BackLeg::Came came);
+  void LegUp();
   void PumpBack();
   // False: stop pumping.
   bool TakeBackEvent(const proto::BackEvent& event);
-  void SetPhase(base::Phase phase);
-  void LegLost();
-  void LegFailed(base::FaultKind kind, std::string why);
+  void LegFailed(const BackLeg::Fault& fault);
   void LoginDone(const proto::LoggedIn& answer);
-  void DropLeg();
-  [[nodiscard]] bool MayBlame() const;
-  [[nodiscard]] const metrics::EndpointSlots& SlotsOf(const balance::Endpoint& endpoint) const;
+  // Ends the leg, if there is one.
+  void DropLeg(base::SessionResult result);
+  [[nodiscard]] BackLeg::Blame Blame() const;
   [[nodiscard]] static metrics::Mechanism MetricOf(proto::Mechanism mechanism) {
     static_assert(static_cast<int>(proto::Mechanism::kUserPass) ==
                   static_cast<int>(metrics::Mechanism::kUserPass));
@@ -175,7 +150,8 @@ class MailDialogue {
   std::string user_key_, back_user_;
   base::MonoTime password_at_;
   std::vector<balance::EndpointId> tried_;
-  std::unique_ptr<Leg> leg_;
+  std::unique_ptr<BackLeg> leg_;                      // one backend's try
+  std::unique_ptr<proto::BackMachine> back_machine_;  // once that is up
   std::unique_ptr<balance::Pins::Pin> pin_;
   // A backend has asked the client something: its answer belongs to that backend alone.
   enum class Challenged : uint8_t { kNo, kClientsTurn, kAnswered };

@@ -19,9 +19,6 @@ using metrics::Direction;
 
 namespace {
 
-// A client that has closed its side waits for what its last commands bring, but not for ever.
-constexpr base::Duration kHalfClosedIdle = std::chrono::seconds(60);
-
 proto::MailProtocol ProtocolOf(const ListenerSettings& listener) {
   return listener.conf.protocol == conf::Protocol::kPop3 ? proto::MailProtocol::kPop3
                                                          : proto::MailProtocol::kImap;
@@ -76,7 +73,7 @@ MailSession::MailSession(SessionEnv& env, std::shared_ptr<const ListenerSettings
     : env_(env),
       listener_(std::move(listener)),
       client_(client),
-      front_(std::move(front)),
+      pipe_(std::move(front)),
       accounting_(env, *listener_),
       timer_(env.loop.timers(), io::Timer::Invoke<&MailSession::OnTimer, MailSession>, this),
       flow_(ProtocolOf(*listener_)) {}
@@ -85,19 +82,19 @@ MailSession::~MailSession() = default;
 
 void MailSession::Start() {
   accounting_.Started();
-  front_->SetObserver(this);
+  pipe_.front().SetObserver(this);
   Stream::Observer& observer = *this;
-  dialogue_ = std::make_unique<MailDialogue>(env_, *listener_, client_, *front_, observer,
+  dialogue_ = std::make_unique<MailDialogue>(env_, *listener_, client_, pipe_.front(), observer,
                                              accounting_, [this] { FollowDialogue(); });
   dialogue_->Start();
   FollowDialogue();
 }
 
 void MailSession::OnStream(Stream& stream, Stream::Event event) {
-  const bool is_front = &stream == front_.get();
+  const Side side = pipe_.SideOf(stream);
   switch (state_) {
     case State::kDialogue:
-      if (is_front) {
+      if (side == Side::kFront) {
         dialogue_->OnFront(event);
       } else {
         dialogue_->OnBack(event);
@@ -105,12 +102,7 @@ void MailSession::OnStream(Stream& stream, Stream::Event event) {
       FollowDialogue();
       return;
     case State::kRelay:
-      if (is_front) {
-        OnRelay(*front_, *back_, Side::kFront, event);
-      } else {
-        OnRelay(*back_, *front_, Side::kBack, event);
-      }
-      return;
+      return OnRelay(side, event);
     case State::kOver:
       return;
   }
@@ -131,50 +123,33 @@ void MailSession::FollowDialogue() {
 }
 
 void MailSession::StartRelay() {
-  back_ = dialogue_->TakeBack();
+  pipe_.Join(dialogue_->TakeBack(), listener_->conf.limits.buffer, env_.loop.Now());
   pin_ = dialogue_->TakePin();
   num_commands_ = static_cast<uint32_t>(dialogue_->num_commands());
-  is_front_at_eof_ = dialogue_->is_front_at_eof();
+  const bool is_front_at_eof = dialogue_->is_front_at_eof();
   is_draining_ |= dialogue_->is_draining();
   dialogue_.reset();
   state_ = State::kRelay;
-  last_activity_ = env_.loop.Now();
-  const auto low_water = static_cast<size_t>(listener_->conf.limits.buffer / 2);
-  front_->SetLowWater(low_water);
-  back_->SetLowWater(low_water);
   // What came behind the login, on either side; and what was paused goes on.
-  if (!Pump(*back_, *front_, Side::kBack) || !Pump(*front_, *back_, Side::kFront)) return;
-  if (is_front_at_eof_) back_->ShutdownWrite();
-  if (!is_front_paused_) front_->ResumeReads();
+  if (!Pump(Side::kBack) || !Pump(Side::kFront)) return;
+  if (is_front_at_eof) pipe_.PassOnEof(Side::kFront);
+  pipe_.GoOn(Side::kFront);
   Rearm();
   DrainIfSafe();
 }
 
-void MailSession::OnRelay(Stream& from, Stream& to, Side side, Stream::Event event) {
-  switch (event) {
-    case Stream::Event::kReadable:
-      if (Pump(from, to, side)) DrainIfSafe();
-      return;
-    case Stream::Event::kDrained:
-      // `from` has taken what it was sent: the other side may go on.
-      if (std::exchange(side == Side::kFront ? is_back_paused_ : is_front_paused_, false))
-        to.ResumeReads();
-      return;
-    case Stream::Event::kEnd:
-      if (Pump(from, to, side)) OnRelayEnd(side);
-      return;
-    case Stream::Event::kConnected:
-    case Stream::Event::kTlsUp:
-      return;
-  }
+void MailSession::OnRelay(Side side, Stream::Event event) {
+  if (event == Stream::Event::kDrained) return pipe_.OnDrained(side);
+  if (!Pump(side)) return;
+  if (event == Stream::Event::kEnd) return OnRelayEnd(side);
+  DrainIfSafe();
 }
 
-bool MailSession::Pump(Stream& from, Stream& to, Side side) {
-  const base::ByteView bytes = from.Input();
+bool MailSession::Pump(Side from) {
+  const base::ByteView bytes = pipe_.Of(from).Input();
   if (bytes.empty()) return true;
   const MonoTime now = env_.loop.Now();
-  last_activity_ = now;
-  if (side == Side::kFront) {
+  if (from == Side::kFront) {
     const uint64_t num_commands = flow_.num_commands();
     if (flow_.FromClient(bytes) == proto::FlowVerdict::kForbidden) {
       EndRelay(proto::Farewell::kForbidden, {SessionResult::kProtocolError, Side::kFront,
@@ -187,24 +162,15 @@ bool MailSession::Pump(Stream& from, Stream& to, Side side) {
     if (const auto command = flow_.TakeCompleted())
       env_.recorder.CommandDone(listener_->conf.protocol, MetricOf(*command), now - command_began_);
   }
-  const Side other = side == Side::kFront ? Side::kBack : Side::kFront;
-  accounting_.Bytes(side, Direction::kIn, bytes.size());
-  accounting_.Bytes(other, Direction::kOut, bytes.size());
-  to.Write(bytes);
-  from.Consume(bytes.size());
-  if (to.Unsent() > 0 && to.Unsent() > env_.host.HighWater(listener_->conf.limits.buffer)) {
-    (side == Side::kFront ? is_front_paused_ : is_back_paused_) = true;
-    from.PauseReads();
-  }
+  accounting_.Relayed(from, pipe_.Move(from, env_, listener_->conf.limits.buffer));
   return true;
 }
 
 void MailSession::OnRelayEnd(Side side) {
   if (side == Side::kFront) {
-    if (front_->end() == io::StreamEnd::kEof) {
+    if (pipe_.front().end() == io::StreamEnd::kEof) {
       // Only its side is closed: the answers to what it has said are still on their way.
-      is_front_at_eof_ = true;
-      back_->ShutdownWrite();
+      pipe_.PassOnEof(Side::kFront);
       Rearm();
       return;
     }
@@ -214,14 +180,14 @@ void MailSession::OnRelayEnd(Side side) {
   }
   if (flow_.has_quit()) {
     Finish({SessionResult::kClientQuit, Side::kFront, Phase::kRelay, "logout"});
-  } else if (is_front_at_eof_) {
+  } else if (pipe_.is_closed(Side::kFront)) {
     Finish(
         {SessionResult::kClientLost, Side::kFront, Phase::kRelay, "client closed the connection"});
   } else {
     EndRelay(proto::Farewell::kBackendLost,
              {SessionResult::kBackendLost, Side::kBack, Phase::kRelay,
-              back_->end() == io::StreamEnd::kEof ? "backend closed the connection"
-                                                  : "backend's connection broke"});
+              pipe_.back().end() == io::StreamEnd::kEof ? "backend closed the connection"
+                                                        : "backend's connection broke"});
   }
 }
 
@@ -234,7 +200,7 @@ void MailSession::EndRelay(proto::Farewell farewell, base::EndCause cause) {
   const std::string goodbye = flow_.Goodbye(farewell);
   if (!goodbye.empty()) {
     accounting_.Bytes(Side::kFront, Direction::kOut, goodbye.size());
-    front_->Write(goodbye);
+    pipe_.front().Write(goodbye);
   }
   Finish(std::move(cause));
 }
@@ -273,11 +239,6 @@ void MailSession::Kill(SessionResult why) {
   }
 }
 
-MonoTime MailSession::RelayDeadline() const {
-  const base::Duration idle = listener_->conf.timeouts.idle;
-  return last_activity_ + (is_front_at_eof_ ? std::min(idle, kHalfClosedIdle) : idle);
-}
-
 void MailSession::OnTimer() {
   switch (state_) {
     case State::kDialogue:
@@ -310,12 +271,11 @@ void MailSession::Finish(base::EndCause cause) {
   if (state_ == State::kOver) return;
   const uint64_t num_commands =
       dialogue_ != nullptr ? dialogue_->num_commands() : num_commands_ + flow_.num_commands();
-  accounting_.Finished(client_, *front_, num_commands, std::move(cause));
+  accounting_.Finished(client_, pipe_.front(), num_commands, std::move(cause));
   state_ = State::kOver;
   timer_.Cancel();
-  front_->CloseGently();
   // What the client has sent is delivered; nothing is made up behind it.
-  if (back_ != nullptr) back_->CloseGently();
+  pipe_.CloseGently();
   env_.host.Retire(*this);
 }
 

@@ -3,9 +3,8 @@
 // Drives protocol machines and knows no protocol. After the login the dialogue and its machines are
 // freed and bytes are relayed: a chunk costs one read and one write, no allocation; a slow peer
 // pauses the other; a follower (proto/flow) knows where a goodbye may be said.
-// Limits:   the
-// listener's timeouts and limits; one timer, armed for the next deadline and not touched
-//           by bytes that pass. The session itself holds at most 512 bytes.
+// Limits:   the listener's timeouts and limits; one timer, armed for the next deadline and not
+//           touched by bytes that pass. The session itself holds at most 512 bytes.
 // Owner:    the host's list.   Thread: the worker's.
 // Tests:    test/session/mail_session_test.cc, test/sim/, test/integration/
 // SPDX-License-Identifier: Apache-2.0
@@ -20,6 +19,7 @@
 #include "lb/io/timer.h"
 #include "lb/proto/flow.h"
 #include "lb/session/accounting.h"
+#include "lb/session/pipe.h"
 #include "lb/session/session_env.h"
 
 namespace postern::session {
@@ -48,36 +48,33 @@ class MailSession final : public Session, private io::Stream::Observer {
   // After anything that the dialogue has done.
   void FollowDialogue();
   void StartRelay();
-  void OnRelay(io::Stream& from, io::Stream& to, base::Side side, io::Stream::Event event);
-  // Moves what `from` has to `to`. False: the session has ended.
-  bool Pump(io::Stream& from, io::Stream& to, base::Side side);
+  void OnRelay(base::Side side, io::Stream::Event event);
+  // Moves what `from` has said. False: the session has ended.
+  bool Pump(base::Side from);
   void OnRelayEnd(base::Side side);
   void DrainIfSafe();
   // Ends a relay with the protocol's word for it, where one can be said.
   void EndRelay(proto::Farewell farewell, base::EndCause cause);
   void Finish(base::EndCause cause);
 
-  [[nodiscard]] base::MonoTime RelayDeadline() const;
+  [[nodiscard]] base::MonoTime RelayDeadline() const {
+    return pipe_.Deadline(listener_->conf.timeouts.idle);
+  }
   void Rearm();
 
   SessionEnv& env_;
   std::shared_ptr<const ListenerSettings> listener_;
   ClientFacts client_;
-  std::unique_ptr<io::Stream> front_;
-  std::unique_ptr<io::Stream> back_;
+  Pipe pipe_;
   std::unique_ptr<MailDialogue> dialogue_;
   std::unique_ptr<balance::Pins::Pin> pin_;
   Accounting accounting_;
   io::Timer timer_;
   proto::MailFlow flow_;
-  base::MonoTime last_activity_{};
   base::MonoTime command_began_{};
   uint32_t num_commands_ = 0;  // of the dialogue, once that is gone
   State state_ = State::kDialogue;
   bool is_draining_ = false;
-  bool is_front_at_eof_ = false;
-  bool is_front_paused_ = false;
-  bool is_back_paused_ = false;
 };
 
 static_assert(sizeof(MailSession) <= 520);  // with what malloc adds, 33 times 16 bytes

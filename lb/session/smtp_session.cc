@@ -186,7 +186,11 @@ void SmtpSession::OnBack(Stream::Event event) {
       return;  // Perform tells
     case Stream::Event::kEnd: {
       const StreamEnd end = back_.stream->end();
-      if (end == StreamEnd::kRefused && DialNextAddress()) return;
+      if (end == StreamEnd::kRefused && back_.dial->num_left() > 0) {
+        CloseLater(env_.loop, std::move(back_.stream));
+        back_.stream = back_.dial->Next(env_, *this);
+        return;
+      }
       relay_.OnLegEnd(back_.leg, io::FaultOf(end), io::EndInWords(*back_.stream), now);
       return;
     }

@@ -19,6 +19,7 @@
 #include "lb/io/stream.h"
 #include "lb/io/timer.h"
 #include "lb/proto/smtp_relay.h"
+#include "lb/session/dial.h"
 #include "lb/session/route_query.h"
 #include "lb/session/session_env.h"
 
@@ -47,10 +48,9 @@ class SmtpSession final : public Session,
     std::unique_ptr<io::Stream> stream;
     std::shared_ptr<const Parts> parts;  // what endpoint belongs to
     const balance::Endpoint* endpoint = nullptr;
+    std::optional<Dial> dial;  // of the endpoint
     std::shared_ptr<balance::EndpointState> state;
     metrics::EndpointSlots slots;
-    std::shared_ptr<const balance::EndpointFacts> facts;
-    size_t address = 0;                           // of facts->addresses
     bool is_busy = false;                         // counted as load
     std::optional<balance::Picker::Blame> blame;  // it failed
     bool is_handshaking = false;
@@ -98,8 +98,6 @@ class SmtpSession final : public Session,
 
   [[nodiscard]] bool HasAnotherEndpoint() const;
   [[nodiscard]] const balance::Endpoint* PickEndpoint(const balance::Home& home);
-  void Dial();
-  [[nodiscard]] bool DialNextAddress();
   void SetBusy();
   void SetFree(base::SessionResult result);
   void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);

@@ -314,7 +314,7 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   back_.endpoint = endpoint;
   back_.state = endpoint->state;
   back_.slots = parts_->endpoint_slots[endpoint->backend_index][endpoint->endpoint_index];
-  back_.facts = endpoint->state->facts();
+  back_.dial.emplace(*endpoint);
   account_.backend = endpoint->backend->name;
   SetBusy();
   if (endpoint->conf->client_address == conf::ClientAddress::kXclient) FindPeerName();
@@ -327,38 +327,12 @@ void SmtpSession::Do(proto::OpenLeg& action) {
     login_user = back_user_.empty() ? parts_->user_key->ForBackend(relay_.pick_key()) : back_user_;
   facts.login_user = login_user;
   relay_.OnLegPicked(action.leg, facts, env_.loop.Now());
-  Dial();
-}
-
-void SmtpSession::Dial() {
-  io::DialOptions dial;
-  dial.address = {back_.facts->addresses[back_.address], back_.endpoint->conf->port};
-  const std::vector<base::IpAddress>& sources = back_.endpoint->backend->source_addresses;
-  if (!sources.empty()) {
-    const base::IpAddress& source = sources[env_.rng.Below(sources.size())];
-    if (source.is_v4() == dial.address.ip.is_v4()) dial.source = source;
-  }
-  back_.stream = env_.dialer.Connect(dial, *this);
-}
-
-// Another address of the same name may answer.
-bool SmtpSession::DialNextAddress() {
-  if (back_.address + 1 >= back_.facts->addresses.size()) return false;
-  ++back_.address;
-  back_.stream->Close();
-  env_.loop.Post([stream = std::shared_ptr<io::Stream>(std::move(back_.stream))] {});
-  Dial();
-  return true;
+  back_.stream = back_.dial->Next(env_, *this);
 }
 
 void SmtpSession::StartBackTls() {
-  io::TlsRequest request;
-  request.role = io::TlsRole::kClient;
-  request.settings = back_.parts->back_tls[back_.endpoint->id].get();
-  const conf::Backend& backend = *back_.endpoint->backend;
-  request.server_name = backend.verify.name.empty() ? backend.host : backend.verify.name;
   back_.is_handshaking = true;
-  back_.stream->StartTls(request);
+  back_.stream->StartTls(BackTls(*back_.parts, *back_.endpoint));
 }
 
 void SmtpSession::ReleaseBack(proto::DropLeg::How how, SessionResult result) {
@@ -368,13 +342,8 @@ void SmtpSession::ReleaseBack(proto::DropLeg::How how, SessionResult result) {
   if (back_.blame.has_value()) env_.picker.Failed(*back_.endpoint, *back_.blame, env_.loop.Now());
   env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kIn, back_.bytes_in);
   env_.recorder.Bytes(listener_->slots, Side::kBack, metrics::Direction::kOut, back_.bytes_out);
-  if (how == proto::DropLeg::How::kGently) {
-    back_.stream->CloseGently();
-  } else {
-    back_.stream->Close();
-  }
-  // It may be the stream whose event brought us here.
-  env_.loop.Post([stream = std::shared_ptr<io::Stream>(std::move(back_.stream))] {});
+  if (how == proto::DropLeg::How::kGently) back_.stream->CloseGently();
+  CloseLater(env_.loop, std::move(back_.stream));
   back_ = Back{};
 }
 
@@ -493,24 +462,14 @@ void SmtpSession::OnPhase(proto::LegId leg, base::Phase phase, base::Duration to
 
 void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) {
   if (leg != back_.leg) return;
-  last_fault_ = back_.endpoint->backend->name;
-  last_fault_ += ' ';
-  last_fault_ += base::Name(fault.phase);
-  last_fault_ += ' ';
-  last_fault_ += base::Name(fault.kind);
-  if (!fault.why.empty()) last_fault_ += ": " + fault.why;
+  last_fault_ = FaultInWords(*back_.endpoint, fault.phase, fault.kind, fault.why);
   if (HasNoSocket()) {
     base::log::Warn("connect_impossible", {{"backend", back_.endpoint->backend->name},
                                            {"why", base::Printable(fault.why, 200)}});
     return;
   }
   env_.recorder.BackendFailure(back_.slots, fault.phase, fault.kind);
-  base::log::Warn("backend_failed",
-                  {{"backend", back_.endpoint->backend->name},
-                   {"protocol", std::string(conf::Name(listener_->conf.protocol))},
-                   {"phase", std::string(base::Name(fault.phase))},
-                   {"kind", std::string(base::Name(fault.kind))},
-                   {"why", base::Printable(fault.why, 200)}});
+  LogFault(*back_.endpoint, fault.phase, fault.kind, fault.why);
   // A word on the client says nothing about the backend.
   if (fault.meaning != proto::SmtpLegFault::Meaning::kFault) return;
   back_.state->WantCheck();
@@ -528,7 +487,9 @@ void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
                                   std::chrono::duration<double>(back_.ladder_s[i])));
   if (!back_.stream->in_tls())
     env_.recorder.PlaintextSession(Side::kBack, listener_->conf.protocol);
-  if (!back_.facts->has_capabilities || !SameKeywords(back_.facts->capabilities, ehlo_lines))
+  const balance::EndpointFacts* facts = back_.dial->facts();
+  if (facts == nullptr || !facts->has_capabilities ||
+      !SameKeywords(facts->capabilities, ehlo_lines))
     env_.host.LearnedCapabilities(*back_.endpoint, proto::EhloKeywords(ehlo_lines));
 }
 

@@ -1,9 +1,11 @@
-// tcp_session: the client's hello, and the relay; what lies between is in tcp_dial.
+// tcp_session: one session of a tcp listener: the client's hello, a backend, the relay.
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/session/tcp_session.h"
 
 #include <algorithm>
 #include <utility>
+
+#include "lb/base/check.h"
 
 namespace postern::session {
 
@@ -12,14 +14,11 @@ using base::Phase;
 using base::SessionResult;
 using base::Side;
 using io::Stream;
-using metrics::Direction;
 
 namespace {
 
 // Bytes of a client that nobody takes yet.
 constexpr size_t kMaxAheadBytes = 32 << 10;
-// Who has closed its side waits for what the other one still has to say, but not for ever.
-constexpr base::Duration kHalfClosedIdle = std::chrono::seconds(60);
 
 }  // namespace
 
@@ -28,7 +27,7 @@ TcpSession::TcpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> 
     : env_(env),
       listener_(std::move(listener)),
       client_(client),
-      front_(std::move(front)),
+      pipe_(std::move(front)),
       setup_(std::make_unique<Setup>()),
       accounting_(env, *listener_),
       timer_(env.loop.timers(), io::Timer::Invoke<&TcpSession::OnTimer, TcpSession>, this) {}
@@ -37,38 +36,32 @@ TcpSession::~TcpSession() = default;
 
 void TcpSession::Start() {
   accounting_.Started();
-  front_->SetObserver(this);
+  pipe_.front().SetObserver(this);
   if (listener_->conf.tls == conf::TlsMode::kPassthrough) {
     state_ = State::kPeek;
     setup_->hello.emplace();
     Peek();  // the hello may have come behind a PROXY header
   } else {
-    if (const io::TlsFacts* tls = front_->tls_facts()) setup_->server_name = tls->server_name;
+    if (const io::TlsFacts* tls = pipe_.front().tls_facts()) setup_->server_name = tls->server_name;
     FindHome();
   }
   Rearm();
 }
 
 void TcpSession::OnStream(Stream& stream, Stream::Event event) {
-  const bool is_front = &stream == front_.get();
+  const Side side = pipe_.SideOf(stream);
   switch (state_) {
     case State::kPeek:
     case State::kRoute:
     case State::kDial:
-      if (is_front) {
+      if (side == Side::kFront) {
         OnFrontBefore(event);
-      } else if (&stream == back_.get()) {
-        OnBackBefore(event);
-      }
-      Rearm();
-      return;
-    case State::kRelay:
-      if (is_front) {
-        OnRelay(*front_, *back_, Side::kFront, event);
       } else {
-        OnRelay(*back_, *front_, Side::kBack, event);
+        TakeLeg(setup_->leg->OnStream(event));
       }
-      return;
+      return Rearm();
+    case State::kRelay:
+      return OnRelay(side, event);
     case State::kOver:
       return;
   }
@@ -78,14 +71,11 @@ void TcpSession::OnFrontBefore(Stream::Event event) {
   switch (event) {
     case Stream::Event::kReadable:
       if (state_ == State::kPeek) return Peek();
-      if (front_->Input().size() > kMaxAheadBytes) {
-        is_front_paused_ = true;
-        front_->PauseReads();
-      }
+      if (pipe_.front().Input().size() > kMaxAheadBytes) pipe_.front().PauseReads();
       return;
     case Stream::Event::kEnd:
-      if (state_ != State::kPeek && front_->end() == io::StreamEnd::kEof) {
-        closed_ = Closed::kFront;  // passed on when the backend is up
+      if (state_ != State::kPeek && pipe_.front().end() == io::StreamEnd::kEof) {
+        is_front_at_eof_ = true;  // passed on when the backend is up
         return;
       }
       return Finish({SessionResult::kClientLost, Side::kFront,
@@ -101,7 +91,7 @@ void TcpSession::OnFrontBefore(Stream::Event event) {
 
 void TcpSession::Peek() {
   using Status = proto::ClientHelloReader::Status;
-  const Status status = setup_->hello->Read(front_->Input());
+  const Status status = setup_->hello->Read(pipe_.front().Input());
   if (status == Status::kNeedMore) return;
   if (status == Status::kDone) {
     setup_->server_name = setup_->hello->server_name();
@@ -111,71 +101,138 @@ void TcpSession::Peek() {
   Finish({SessionResult::kProtocolError, Side::kFront, Phase::kTls, std::string(Name(status))});
 }
 
+// --- a backend ----------------------------------------------------------------------------------
+
+void TcpSession::FindHome() {
+  state_ = State::kRoute;
+  Setup& setup = *setup_;
+  setup.parts = env_.parts;
+  const auto route = setup.parts->router->FindRoute(listener_->conf.route);
+  if (!route)
+    return Finish({SessionResult::kBackendLost, Side::kNone, Phase::kRoute, "the route is gone"});
+  route::Facts facts;
+  facts.listener = listener_->conf.name;
+  facts.protocol = listener_->conf.protocol;
+  facts.client = client_.client.ip;
+  facts.sni = setup.server_name;
+  setup.query = std::make_unique<RouteQuery>(setup.parts, env_.recorder, env_.loop, *route, facts,
+                                             std::nullopt);
+  const auto decision = setup.query->Start([this](const route::Decision& late) {
+    GoBy(late);
+    Rearm();
+  });
+  if (decision) GoBy(*decision);
+}
+
+void TcpSession::GoBy(const route::Decision& decision) {
+  Setup& setup = *setup_;
+  // What it points to is kept until here.
+  const std::unique_ptr<RouteQuery> query = std::move(setup.query);
+  setup.home = HomeOf(*setup.parts, decision, listener_->conf.protocol);
+  CountDecision(env_.recorder, *setup.parts, decision, setup.home);
+  const auto end = [this](SessionResult result, std::string why) {
+    Finish({result, Side::kNone, Phase::kRoute, std::move(why)});
+  };
+  switch (decision.kind) {
+    case route::Decision::Kind::kPool:
+    case route::Decision::Kind::kBackend:
+    case route::Decision::Kind::kAddress:
+      if (setup.home == nullptr)
+        return end(SessionResult::kBackendLost, "the directory names no server that is configured");
+      state_ = State::kDial;
+      return TryNext();
+    case route::Decision::Kind::kReject:
+    case route::Decision::Kind::kRefused:
+      return end(SessionResult::kProtocolError, "refused by rule");
+    case route::Decision::Kind::kUnknown:
+      return end(SessionResult::kProtocolError, "no rule holds");
+    case route::Decision::Kind::kTempFail:
+      return end(SessionResult::kBackendLost,
+                 decision.why.empty() ? "tempfail by rule" : std::string(decision.why));
+    case route::Decision::Kind::kAsk:
+      POSTERN_CHECK(false);
+  }
+}
+
+// A pool that is spread by a key has the client's address for one: there is no user.
+void TcpSession::TryNext() {
+  Setup& setup = *setup_;
+  const balance::Endpoint* endpoint = env_.picker.Pick(
+      *setup.home, balance::ClientKey(client_.client.ip), setup.tried, env_.loop.Now());
+  if (endpoint == nullptr) {
+    return Finish({SessionResult::kBackendLost, Side::kBack, Phase::kConnect,
+                   setup.last_fault.empty() ? "no endpoint can take it now" : setup.last_fault});
+  }
+  if (setup.last_kind) env_.recorder.Retry(listener_->conf.protocol, *setup.last_kind);
+  setup.tried.push_back(endpoint->id);
+  setup.leg = std::make_unique<BackLeg>(
+      BackLeg::Around{env_, *listener_, client_, *setup.parts, accounting_, *this}, *endpoint);
+  TakeLeg(setup.leg->Start());
+}
+
+void TcpSession::TakeLeg(BackLeg::Came came) {
+  switch (came) {
+    case BackLeg::Came::kUp:
+      return StartRelay();
+    case BackLeg::Came::kFailed:
+      return LegFailed(setup_->leg->fault());
+    case BackLeg::Came::kShort:
+      return Finish({SessionResult::kLimit, Side::kBack, Phase::kConnect,
+                     "no descriptor, port or memory to connect with"});
+    case BackLeg::Came::kNothing:
+    case BackLeg::Came::kTlsUp:
+    case BackLeg::Came::kBytes:  // the relay's
+      return;
+  }
+}
+
+void TcpSession::LegFailed(const BackLeg::Fault& fault) {
+  Setup& setup = *setup_;
+  setup.last_kind = fault.kind;
+  setup.last_fault = setup.leg->Fail(fault, setup.leg->blame());
+  setup.leg.reset();
+  TryNext();
+}
+
 // --- relay ------------------------------------------------------------------------------------
 
 void TcpSession::StartRelay() {
-  setup_.reset();
+  const std::unique_ptr<Setup> setup = std::move(setup_);
+  setup->leg->Succeeded();
+  pipe_.Join(setup->leg->TakeStream(), listener_->conf.limits.buffer, env_.loop.Now());
+  // A client that is in TLS with the backend itself sends nothing in clear.
+  if (!pipe_.back().in_tls() && listener_->conf.tls != conf::TlsMode::kPassthrough)
+    env_.recorder.PlaintextSession(Side::kBack, listener_->conf.protocol);
   state_ = State::kRelay;
-  last_activity_ = env_.loop.Now();
-  const auto low_water = static_cast<size_t>(listener_->conf.limits.buffer / 2);
-  front_->SetLowWater(low_water);
-  back_->SetLowWater(low_water);
-  const bool was_paused = std::exchange(is_front_paused_, false);
   // What has come meanwhile, on either side.
-  Pump(*back_, *front_, Side::kBack);
-  Pump(*front_, *back_, Side::kFront);
-  if (closed_ == Closed::kFront) back_->ShutdownWrite();
-  if (was_paused && !is_front_paused_) front_->ResumeReads();
+  Pump(Side::kBack);
+  Pump(Side::kFront);
+  if (is_front_at_eof_) pipe_.PassOnEof(Side::kFront);
+  pipe_.GoOn(Side::kFront);
 }
 
-void TcpSession::OnRelay(Stream& from, Stream& to, Side side, Stream::Event event) {
-  switch (event) {
-    case Stream::Event::kReadable:
-      Pump(from, to, side);
-      return;
-    case Stream::Event::kDrained:
-      // `from` has taken what it was sent: the other side may go on.
-      if (std::exchange(side == Side::kFront ? is_back_paused_ : is_front_paused_, false))
-        to.ResumeReads();
-      return;
-    case Stream::Event::kEnd:
-      Pump(from, to, side);
-      OnRelayEnd(from, to, side);
-      return;
-    case Stream::Event::kConnected:
-    case Stream::Event::kTlsUp:
-      return;
-  }
+void TcpSession::OnRelay(Side side, Stream::Event event) {
+  if (event == Stream::Event::kDrained) return pipe_.OnDrained(side);
+  Pump(side);
+  if (event == Stream::Event::kEnd) OnRelayEnd(side);
 }
 
-void TcpSession::Pump(Stream& from, Stream& to, Side side) {
-  const base::ByteView bytes = from.Input();
-  if (bytes.empty()) return;
-  last_activity_ = env_.loop.Now();
-  const Side other = side == Side::kFront ? Side::kBack : Side::kFront;
-  accounting_.Bytes(side, Direction::kIn, bytes.size());
-  accounting_.Bytes(other, Direction::kOut, bytes.size());
-  to.Write(bytes);
-  from.Consume(bytes.size());
-  if (to.Unsent() > 0 && to.Unsent() > env_.host.HighWater(listener_->conf.limits.buffer)) {
-    (side == Side::kFront ? is_front_paused_ : is_back_paused_) = true;
-    from.PauseReads();
-  }
+void TcpSession::Pump(Side from) {
+  const size_t num_bytes = pipe_.Move(from, env_, listener_->conf.limits.buffer);
+  if (num_bytes > 0) accounting_.Relayed(from, num_bytes);
 }
 
-void TcpSession::OnRelayEnd(Stream& from, Stream& to, Side side) {
-  const Closed its = side == Side::kFront ? Closed::kFront : Closed::kBack;
+void TcpSession::OnRelayEnd(Side side) {
   const std::string who = side == Side::kFront ? "client" : "backend";
-  if (from.end() == io::StreamEnd::kEof) {
-    if (closed_ != Closed::kNone)
+  if (pipe_.Of(side).end() == io::StreamEnd::kEof) {
+    if (!pipe_.is_closed(Side::kNone))
       return Finish({SessionResult::kClientQuit, side, Phase::kRelay, "closed by both"});
-    closed_ = its;
-    to.ShutdownWrite();
+    pipe_.PassOnEof(side);
     return Rearm();
   }
   // Who has closed already may refuse what is sent to it: that is how most sessions end whose
   // server speaks last.
-  if (closed_ == its)
+  if (pipe_.is_closed(side))
     return Finish({SessionResult::kClientQuit, side, Phase::kRelay, "closed by the " + who});
   Finish({side == Side::kFront ? SessionResult::kClientLost : SessionResult::kBackendLost, side,
           Phase::kRelay, who + "'s connection broke"});
@@ -184,10 +241,10 @@ void TcpSession::OnRelayEnd(Stream& from, Stream& to, Side side) {
 // --- ends ---------------------------------------------------------------------------------------
 
 void TcpSession::LeaveEndpoint(const balance::EndpointState& endpoint) {
-  if (state_ != State::kDial || setup_->endpoint == nullptr ||
-      setup_->endpoint->state.get() != &endpoint || !setup_->home->HasAnother(setup_->tried))
+  if (state_ != State::kDial || setup_->leg->endpoint().state.get() != &endpoint ||
+      !setup_->home->HasAnother(setup_->tried))
     return;
-  Failed(base::FaultKind::kLost, "the endpoint is down");
+  LegFailed({base::FaultKind::kLost, "the endpoint is down"});
   Rearm();
 }
 
@@ -201,15 +258,11 @@ MonoTime TcpSession::NextDeadline() const {
     case State::kPeek:
       return client_.accepted + its.tls;
     case State::kRoute:
-    case State::kDial: {
-      const MonoTime all = client_.accepted + its.Login(listener_->conf.protocol);
-      if (setup_->endpoint == nullptr) return all;
-      return std::min({all, setup_->deadline, Patience()});
-    }
+      return LoginDeadline();
+    case State::kDial:
+      return std::min(LoginDeadline(), setup_->leg->NextDeadline());
     case State::kRelay:
-      return last_activity_ + (closed_ == Closed::kNone
-                                   ? base::Duration(its.idle)
-                                   : std::min(base::Duration(its.idle), kHalfClosedIdle));
+      return pipe_.Deadline(its.idle);
     case State::kOver:
       break;
   }
@@ -232,20 +285,10 @@ void TcpSession::OnTimer() {
       return Finish({SessionResult::kIdle, Side::kFront, Phase::kTls, "ClientHello took too long"});
     case State::kRoute:
     case State::kDial:
-      if (client_.accepted + listener_->conf.timeouts.Login(listener_->conf.protocol) <= now)
+      if (LoginDeadline() <= now)
         return Finish(
             {SessionResult::kIdle, Side::kBack, Phase::kConnect, "no backend was up in time"});
-      if (setup_->deadline > now) {
-        // It may yet come up; but somebody should look at it, and others are better off elsewhere.
-        setup_->is_suspected = true;
-        setup_->endpoint->state->WantCheck();
-        if (MayBlame()) env_.picker.Hangs(*setup_->endpoint, now);
-      } else if (setup_->phase == Phase::kConnect &&
-                 setup_->num_dialled < setup_->addresses.size()) {
-        TryAddress();
-      } else {
-        Failed(base::FaultKind::kTimeout, "timeout");
-      }
+      TakeLeg(setup_->leg->OnTimer(setup_->leg->blame()));
       return Rearm();
     case State::kRelay:
       return Finish({SessionResult::kIdle, Side::kFront, Phase::kRelay, "idle for too long"});
@@ -256,17 +299,16 @@ void TcpSession::OnTimer() {
 
 void TcpSession::Finish(base::EndCause cause) {
   if (state_ == State::kOver) return;
-  accounting_.Finished(client_, *front_, /*num_commands=*/0, std::move(cause));
+  const SessionResult result = cause.result;
+  accounting_.Finished(client_, pipe_.front(), /*num_commands=*/0, std::move(cause));
   state_ = State::kOver;
   timer_.Cancel();
-  front_->CloseGently();
   if (setup_ != nullptr) {
     setup_->query.reset();
-    if (back_ != nullptr) back_->Close();
-  } else {
-    // What each has sent is delivered.
-    back_->CloseGently();
+    if (setup_->leg != nullptr) setup_->leg->Drop(result);
   }
+  // What each has sent is delivered.
+  pipe_.CloseGently();
   env_.host.Retire(*this);
 }
 

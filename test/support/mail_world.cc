@@ -111,7 +111,7 @@ const balance::EndpointState& MailWorld::state(int backend) {
   return *book_.Get(config.backends[static_cast<size_t>(backend)].name, listener().protocol);
 }
 
-void MailWorld::Begin() {
+void MailWorld::Build() {
   auto its = std::make_shared<session::ListenerSettings>();
   auto parts = std::make_shared<session::Parts>();
   auto conf = std::make_shared<conf::Config>(config);
@@ -123,7 +123,7 @@ void MailWorld::Begin() {
   for (const balance::Endpoint& end : table->endpoints()) {
     if (end.state->facts() != nullptr) continue;
     auto facts = std::make_shared<balance::EndpointFacts>();
-    facts->addresses = {*base::IpAddress::Parse(end.backend->host)};
+    if (const auto ip = base::IpAddress::Parse(end.backend->host)) facts->addresses = {*ip};
     end.state->set_facts(std::move(facts));
   }
   parts->endpoints = table;
@@ -141,10 +141,13 @@ void MailWorld::Begin() {
   its->capabilities = {"IMAP4rev1", "SASL-IR", "ID"};
   if (its->conf.protocol == conf::Protocol::kPop3) its->capabilities = {"TOP"};
   its->offers_xoauth2 = true;
-  settings_ = its;
+  settings_ = std::move(its);
   env_.emplace(
       session::SessionEnv{loop, net, *this, rng, picker_, meters_->recorder, *this, *this, parts});
+}
 
+void MailWorld::Begin() {
+  Build();
   const auto client = *base::SocketAddress::Parse(client_address);
   const auto local = *base::SocketAddress::Parse("198.51.100.1:993");
   auto [client_end, server_end] = net.Pair(client, local);
@@ -157,7 +160,7 @@ void MailWorld::Begin() {
     } quiet;
     server_end->SetObserver(&quiet);
     io::TlsRequest server, as_client;
-    server.settings = its->tls.get();
+    server.settings = settings_->tls.get();
     as_client.role = io::TlsRole::kClient;
     as_client.server_name = "imap.example";
     server_end->StartTls(server);
@@ -176,7 +179,7 @@ void MailWorld::Begin() {
   facts.client = client;
   facts.local = local;
   facts.accepted = loop.Now();
-  session = session::MakeSession(*env_, std::move(its), facts, std::move(server_end));
+  session = session::MakeSession(*env_, settings_, facts, std::move(server_end));
   session->Start();
   Settle();
 }

@@ -45,7 +45,9 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
   std::string early;      // what the client says before it has heard anything
   std::string client_address = "192.0.2.7:4711";
 
-  // Builds the parts and lets a client connect; the greeting is there on return.
+  // Builds the parts, for tests of what sessions are made of.
+  void Build();
+  // Builds them and lets a client connect; the greeting is there on return.
   void Begin();
 
   // --- the client ---
@@ -73,7 +75,7 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
     return meters_->registry.Value(series);
   }
   [[nodiscard]] const balance::EndpointState& state(int backend);
-  // From Begin on: for other sessions of the same worker (Bystander).
+  // Once they are built; other sessions of the same worker use them too (Bystander).
   [[nodiscard]] session::SessionEnv& env() { return *env_; }
   [[nodiscard]] const session::ListenerSettings& settings() const { return *settings_; }
 
