@@ -104,6 +104,15 @@ class Stream {
   virtual void Write(base::ByteView bytes) = 0;
   // As Write, of bytes that another Write follows at once: they may share its packet.
   virtual void WritePart(base::ByteView bytes) { Write(bytes); }
+  // From now on the owner does nothing with Input() but write it to `sink`, so this stream may do
+  // that itself, unseen: it then reports kReadable, with TakeForwarded() in place of Input(). The
+  // owner goes on as before otherwise: it writes and consumes what Input() holds, and pauses this
+  // stream while the sink has something unsent. Both are closed in one go. False: will not (TLS, or
+  // not a socket); nothing has changed.
+  [[nodiscard]] virtual bool ForwardTo(Stream& /*sink*/) { return false; }
+  // Bytes forwarded since the last call.
+  [[nodiscard]] virtual size_t TakeForwarded() { return 0; }
+
   // Bytes taken by Write (inside TLS: their ciphertext) that the kernel has not taken yet.
   [[nodiscard]] virtual size_t Unsent() const = 0;
   // kDrained is reported when Unsent() falls to this (default 0).

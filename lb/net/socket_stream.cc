@@ -24,6 +24,8 @@ using io::StreamEnd;
 constexpr size_t kFirstReadBytes = 16 << 10;
 constexpr uint8_t kMaxGrowth = 4;  // 256 KiB
 constexpr size_t kMaxBytesPerWakeup = 256 << 10;
+// Beside recv(2)'s answers: ask that.
+constexpr ssize_t kDeclined = -2;
 // An owner that neither consumes nor pauses gets no more than this.
 constexpr size_t kMaxTailBytes = 256 << 10;
 
@@ -223,7 +225,12 @@ SocketStream::Next SocketStream::Read() {
   size_t total = 0;
   while (WantsRead()) {
     const size_t want = std::min(kFirstReadBytes << read_growth_, kMaxBytesPerWakeup - total);
-    const ssize_t n = ::recv(fd_.get(), scratch, want, 0);
+    // A peer that has much to say: not through our memory, where that is allowed.
+    ssize_t n = kDeclined;
+    if (sink_ != nullptr && read_growth_ > 0 && tail_ == nullptr)
+      n = sink_->TakeFrom(fd_.get(), want);
+    const bool is_forwarded = n != kDeclined;
+    if (!is_forwarded) n = ::recv(fd_.get(), scratch, want, 0);
     if (n < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN) return Next::kGoOn;
@@ -233,7 +240,12 @@ SocketStream::Next SocketStream::Read() {
     }
     if (n == 0) return TakeEof();
     const size_t got = static_cast<size_t>(n);
-    if (!Take({scratch, got})) return phase_ == Phase::kOpen ? Next::kGoOn : Next::kStop;
+    if (is_forwarded) {
+      forwarded_bytes_ += got;
+      if (Report(Event::kReadable) == Next::kStop) return Next::kStop;
+    } else if (!Take({scratch, got})) {
+      return phase_ == Phase::kOpen ? Next::kGoOn : Next::kStop;
+    }
     total += got;
     const bool is_full = got == want;
     // Grow for a peer that has much to say to an owner who takes it all; fall back at leisure.
@@ -355,6 +367,44 @@ void SocketStream::SetObserver(Observer* observer) {
   if (is_first) UpdateInterest();
 }
 
+bool SocketStream::ForwardTo(Stream& sink) {
+  auto* const other = dynamic_cast<SocketStream*>(&sink);
+  if (other == nullptr || tls_.started() || other->tls_.started()) return false;
+  sink_ = other;
+  return true;
+}
+
+// As recv(2) of a socket whose bytes go to this one.
+ssize_t SocketStream::TakeFrom(int fd, size_t num_bytes) {
+  if (phase_ != Phase::kOpen || unsent_ != nullptr || is_write_shut_ || is_write_broken_) {
+    return kDeclined;
+  }
+  SplicePipes& pipes = loop_.stream_shared().pipes;
+  SplicePipes::Lent pipe = pipes.Lend();
+  if (pipe == nullptr) return kDeclined;
+  const ssize_t n = pipe->Fill(fd, num_bytes);
+  if (n < 0 && IsSpliceUnknown(errno)) {
+    pipes.Disable();
+    return kDeclined;
+  }
+  if (n <= 0) return n;
+  const bool is_taken = pipe->Send(fd_.get()) >= 0;
+  const bool is_unknown = !is_taken && IsSpliceUnknown(errno);
+  if (!is_taken && !is_unknown && errno != EAGAIN && errno != EINTR) {
+    OnWriteBroken();
+    return n;
+  }
+  if (pipe->size() == 0) return n;
+  unsent_ = std::make_unique<UnsentQueue>(loop_.stream_shared().unsent_bytes);
+  unsent_->Hold(std::move(pipe));
+  if (is_unknown) {
+    pipes.Disable();
+    unsent_->Append({});  // to be copied from here on
+  }
+  if (!is_in_callback_) UpdateInterest();
+  return n;
+}
+
 void SocketStream::PauseReads() {
   is_paused_ = true;
 }
@@ -425,13 +475,10 @@ void SocketStream::SendOrQueue(base::ByteView bytes) {
 SocketStream::Next SocketStream::Flush() {
   if (unsent_ == nullptr) return Next::kGoOn;
   const size_t before = unsent_->size();
-  const base::ByteView bytes = unsent_->View();
-  const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-  if (n < 0) {
+  if (unsent_->Send(fd_.get()) < 0) {
     if (errno != EAGAIN && errno != EINTR) OnWriteBroken();
     return Next::kGoOn;
   }
-  unsent_->Consume(static_cast<size_t>(n));
   const size_t after = unsent_->size();
   if (after == 0) {
     unsent_.reset();

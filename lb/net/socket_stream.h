@@ -5,17 +5,20 @@
 //           more only while reads come back full and everything is consumed, so that a peer
 //           cannot make us hold more than that before its owner wants it. At most 256 KiB a wakeup.
 // Writes:   straight to the socket; what it does not take is queued and EV_WRITE armed meanwhile.
+// Forwards: once reads come back full, by splice, as long as the sink takes what it is given; what
+//           it does not take now stays in the kernel's pipe. Else as any read.
 // Idle:     owns no buffer; a stream costs kMaxBytes and, inside TLS, its SSL object.
 // Faults:   a broken write end is reported only after what the peer sent before has been read.
 // Owner:    a session or a probe.   Thread: its loop's.
 // Why so:   bufferevents copy twice and cost four times as much per MiB.
-// Tests:    test/net/socket_stream_test.cc, test/net/socket_stream_tls_test.cc
+// Tests:    test/net/socket_stream_test.cc, test/net/socket_stream_tls_test.cc, test/net/splice_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "lb/base/address.h"
 #include "lb/base/bytes.h"
@@ -54,6 +57,8 @@ class SocketStream final : public io::Stream {
   void ResumeReads() override;
   void Write(base::ByteView bytes) override;
   void WritePart(base::ByteView bytes) override;
+  [[nodiscard]] bool ForwardTo(Stream& sink) override;
+  [[nodiscard]] size_t TakeForwarded() override { return std::exchange(forwarded_bytes_, 0); }
   [[nodiscard]] size_t Unsent() const override;
   void SetLowWater(size_t num_bytes) override { low_water_bytes_ = num_bytes; }
   void StartTls(const io::TlsRequest& request) override;
@@ -93,6 +98,7 @@ class SocketStream final : public io::Stream {
   void ReportLater(uint8_t report);
   void FailLater(io::StreamEnd end);
   void KeepTail();
+  [[nodiscard]] ssize_t TakeFrom(int fd, size_t num_bytes);
   [[nodiscard]] Next Flush();
   void SendOrQueue(base::ByteView bytes);
   void SendTlsOutput();
@@ -113,6 +119,8 @@ class SocketStream final : public io::Stream {
   std::unique_ptr<UnsentQueue> unsent_;
   TlsFactsPool::Share facts_;
   std::unique_ptr<std::string> tls_error_;
+  SocketStream* sink_ = nullptr;  // ForwardTo
+  size_t forwarded_bytes_ = 0;
   size_t low_water_bytes_ = 0;
   base::SocketAddress peer_;
   Phase phase_ = Phase::kOpen;

@@ -52,10 +52,7 @@ void Lingerer::OnEvent(uint8_t what) {
 
 bool Lingerer::Send() {
   while (unsent_ != nullptr) {
-    const base::ByteView bytes = unsent_->View();
-    const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0) return errno == EAGAIN || errno == EINTR;
-    unsent_->Consume(static_cast<size_t>(n));
+    if (unsent_->Send(fd_.get()) < 0) return errno == EAGAIN || errno == EINTR;
     if (unsent_->empty()) {
       unsent_.reset();
       ::shutdown(fd_.get(), SHUT_WR);

@@ -16,6 +16,7 @@
 #include "lb/io/timer.h"
 #include "lb/net/fd_event.h"
 #include "lb/net/owned_fd.h"
+#include "lb/net/splice_pipe.h"
 #include "lb/net/tls_facts_pool.h"
 #include "lb/net/unsent_queue.h"
 #include "lb/tls/tls_engine.h"
@@ -38,6 +39,7 @@ struct StreamShared {
   std::unique_ptr<char[]> receive;
   tls::TlsBuffers tls;
   TlsFactsPool facts;
+  SplicePipes pipes;
   size_t unsent_bytes = 0;  // queued in all streams of this loop, and in lingerers
   std::list<Lingerer> lingerers;
 };

@@ -1,37 +1,40 @@
-// unsent_queue: bytes that a socket has not taken yet, counted over all sockets of a loop.
+// unsent_queue: bytes that a socket has not taken yet, counted over all sockets of a loop: first
+// what was copied, then what is held in a pipe of the kernel's.
 //
 // Owner:    a stream, then whoever lingers for it.   Thread: the loop's. The total outlives it.
-// Tests:    test/net/socket_stream_test.cc
+// Tests:    test/net/socket_stream_test.cc, test/net/splice_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstddef>
 
 #include "lb/base/bytes.h"
+#include "lb/net/splice_pipe.h"
 
 namespace postern::net {
 
 class UnsentQueue {
  public:
   explicit UnsentQueue(size_t& total_bytes) : total_bytes_(total_bytes) {}
-  ~UnsentQueue() { total_bytes_ -= queue_.size(); }
+  ~UnsentQueue() { total_bytes_ -= size(); }
   UnsentQueue(const UnsentQueue&) = delete;
   UnsentQueue& operator=(const UnsentQueue&) = delete;
 
-  [[nodiscard]] base::ByteView View() const { return queue_.View(); }
-  [[nodiscard]] size_t size() const { return queue_.size(); }
-  [[nodiscard]] bool empty() const { return queue_.empty(); }
-  void Append(base::ByteView bytes) {
-    queue_.Append(bytes);
-    total_bytes_ += bytes.size();
+  [[nodiscard]] size_t size() const {
+    return queue_.size() + (pipe_ == nullptr ? 0 : pipe_->size());
   }
-  void Consume(size_t num_bytes) {
-    queue_.Consume(num_bytes);
-    total_bytes_ -= num_bytes;
-  }
+  [[nodiscard]] bool empty() const { return size() == 0; }
+  void Append(base::ByteView bytes);
+  // Of an empty queue.
+  void Hold(SplicePipes::Lent pipe);
+  // What the socket takes now, as send(2) says it; the queue is not empty.
+  [[nodiscard]] ssize_t Send(int fd);
 
  private:
   base::ByteQueue queue_;
+  SplicePipes::Lent pipe_;
   size_t& total_bytes_;
 };
 

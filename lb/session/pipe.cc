@@ -26,17 +26,26 @@ void Pipe::Join(std::unique_ptr<io::Stream> back, size_t buffer_bytes, base::Mon
 size_t Pipe::Move(Side from_side, SessionEnv& env, size_t buffer_bytes) {
   io::Stream& from = Of(from_side);
   io::Stream& to = Of(Other(from_side));
+  const size_t num_forwarded = from.TakeForwarded();
   const base::ByteView bytes = from.Input();
   const size_t num_bytes = bytes.size();
-  if (num_bytes == 0) return 0;
+  if (num_forwarded + num_bytes == 0) return 0;
   last_activity_ = env.loop.Now();
-  to.Write(bytes);
-  from.Consume(num_bytes);
-  if (to.Unsent() > 0 && to.Unsent() > env.host.HighWater(buffer_bytes)) {
+  if (num_bytes > 0) {
+    to.Write(bytes);
+    from.Consume(num_bytes);
+  }
+  if (to.Unsent() > 0 && (num_forwarded > 0 || to.Unsent() > env.host.HighWater(buffer_bytes))) {
     IsPaused(from_side) = true;
     from.PauseReads();
   }
-  return num_bytes;
+  return num_forwarded + num_bytes;
+}
+
+void Pipe::Forward() {
+  // Bytes are forwarded only to who has nothing unsent.
+  if (front_->ForwardTo(*back_)) back_->SetLowWater(0);
+  if (back_->ForwardTo(*front_)) front_->SetLowWater(0);
 }
 
 void Pipe::OnDrained(Side side) {

@@ -6,8 +6,9 @@
 //           still says.
 // Owner:    a MailSession or TcpSession, which counts, looks at the bytes, and knows what an end
 //           means.   Thread: its worker's.
-// Why so:   a chunk costs one read and one write, no allocation and no system call for time; an
-//           idle pipe owns nothing but its streams.
+// Why so:   a chunk costs one read and one write, or goes from socket to socket in the kernel where
+//           nobody looks at it; no allocation and no system call for time. An idle pipe owns
+//           nothing but its streams.
 // Tests:    test/session/pipe_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -42,6 +43,8 @@ class Pipe {
     return &stream == front_.get() ? base::Side::kFront : base::Side::kBack;
   }
 
+  // Nobody looks at the bytes: the streams may pass them on by themselves.
+  void Forward();
   // Writes to the other side what `from` has brought; how many bytes that were.
   size_t Move(base::Side from, SessionEnv& env, size_t buffer_bytes);
   // `side` has taken what it was sent: the other one may go on.

@@ -200,6 +200,7 @@ void TcpSession::StartRelay() {
   const std::unique_ptr<Setup> setup = std::move(setup_);
   setup->leg->Succeeded();
   pipe_.Join(setup->leg->TakeStream(), listener_->conf.limits.buffer, env_.loop.Now());
+  pipe_.Forward();
   // A client that is in TLS with the backend itself sends nothing in clear.
   if (!pipe_.back().in_tls() && listener_->conf.tls != conf::TlsMode::kPassthrough)
     env_.recorder.PlaintextSession(Side::kBack, listener_->conf.protocol);
