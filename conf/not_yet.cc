@@ -24,8 +24,6 @@ constexpr NotYet kNotYet[] = {
 
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
 
-    {K::kMixed, "relay", "", "the recipient is deferred"},
-
     {K::kSmtp, "replay_limit", "", ""},
     {K::kSmtp, "spool_dir", "", ""},
     {K::kSmtp, "spool_total", "", ""},

@@ -80,6 +80,7 @@ class Validator {
   void CheckDirectories();
   void CheckRoutes();
   void CheckRule(const Rule& rule, const std::string& path);
+  void CheckRelayPool(const Pool& pool, const std::string& path);
   void CheckPatterns(const std::vector<std::string>& patterns, const std::string& path);
   void CheckProbes();
   void CheckProbeWords(const Probe& probe, const std::string& path);

@@ -103,7 +103,8 @@ void Validator::CheckRule(const Rule& rule, const std::string& path) {
     IsKnown(pool->name, pool_names_, "pool", path + "/pool");
   if (const auto* backend = std::get_if<Rule::ToBackend>(&rule.action))
     IsKnown(backend->name, backend_names_, "backend", path + "/backend");
-  IsKnown(rule.mixed_relay_pool, pool_names_, "pool", path + "/mixed/relay");
+  if (IsKnown(rule.mixed_relay_pool, pool_names_, "pool", path + "/mixed/relay"))
+    CheckRelayPool(*FindPool(rule.mixed_relay_pool), path + "/mixed/relay");
   IsKnown(rule.directory, directory_names_, "directory", path + "/directory");
   for (const std::string_view key : {"value", "on_error"}) {
     if (IsGiven(path, key) && !IsGiven(path, "directory"))
@@ -116,6 +117,18 @@ void Validator::CheckRule(const Rule& rule, const std::string& path) {
   }
   CheckPatterns(rule.users, path + "/user");
   CheckPatterns(rule.recipients, path + "/recipient");
+}
+
+// What is relayed there would wait for ever.
+void Validator::CheckRelayPool(const Pool& pool, const std::string& path) {
+  for (const std::string& name : pool.backends) {
+    const Backend* backend = FindBackend(name);
+    if (backend == nullptr || backend->Find(Protocol::kSmtp) != nullptr) return;
+  }
+  if (problems_.IsSound(json::Join("/pools", pool.name) + "/backends") &&
+      problems_.IsSound("/backends"))
+    problems_.Error(path, "no backend of " + Quoted(pool.name) + " has an \"smtp\" endpoint",
+                    "a pool that takes mail for every recipient");
 }
 
 void Validator::CheckPatterns(const std::vector<std::string>& patterns, const std::string& path) {

@@ -285,6 +285,7 @@ std::vector<const Endpoint*> EndpointTable::Eligible(
       if (config_.backends[i].name == name) add(*BackendHome(i, listener));
   };
   for (const conf::Rule& rule : route.rules) {
+    if (listener == conf::Protocol::kSmtp) add_pool(rule.mixed_relay_pool);
     if (const auto* to_pool = std::get_if<conf::Rule::ToPool>(&rule.action)) {
       add_pool(to_pool->name);
     } else if (const auto* to = std::get_if<conf::Rule::ToBackend>(&rule.action)) {

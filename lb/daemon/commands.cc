@@ -63,6 +63,12 @@ void PrintExplanation(const Node& answer) {
   }
   if (const std::string pool = TextOf(answer, "pool"); !pool.empty())
     std::printf("pool %s\n", pool.c_str());
+  if (const Node* mixed = answer.Find("mixed"); mixed != nullptr) {
+    const std::string relay = TextOf(*mixed, "relay");
+    std::printf("with recipients who live elsewhere: %s\n",
+                relay.empty() ? "they come in another transaction (452 4.5.3)"
+                              : ("all of the transaction goes to pool " + relay).c_str());
+  }
   if (const auto& candidates = ItemsOf(answer, "candidates"); !candidates.empty()) {
     std::vector<TextRow> rows = {{"BACKEND", "TIER", "WEIGHT", "STATE", "REASON"}};
     for (const Node& each : candidates)

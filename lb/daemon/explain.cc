@@ -204,6 +204,8 @@ Explanation Explainer::Finish(const Run& run, const route::Decision& decision) {
     made.answer = AnswerOf(decision, GoesByRecipient(run.listener.protocol));
   } else {
     Choose(run, *home, made);
+    if (GoesByRecipient(run.listener.protocol))
+      made.mixed = {decision.relay ? config.pools[*decision.relay].name : ""};
   }
   return made;
 }
@@ -291,6 +293,14 @@ std::string AsJson(const Explanation& explanation) {
   }
   json.Raw("directory", directory);
   json.TextOrNull("pool", explanation.pool);
+  if (explanation.mixed && explanation.mixed->relay.empty()) json.Text("mixed", "defer");
+  if (explanation.mixed && !explanation.mixed->relay.empty()) {
+    std::string mixed;
+    JsonObject its(mixed);
+    its.Text("relay", explanation.mixed->relay);
+    its.End();
+    json.Raw("mixed", mixed);
+  }
   json.Raw("candidates", AsArray(explanation.candidates, [](JsonObject& its, const auto& one) {
              its.Text("backend", one.backend);
              its.Number("tier", static_cast<double>(one.tier));

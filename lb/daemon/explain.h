@@ -61,6 +61,11 @@ struct Explanation {
   std::vector<Rule> rules;
   std::optional<Directory> directory;
   std::string pool;  // empty: none, or a backend without one
+  // Of a recipient with a home: what becomes of others of its transaction who live elsewhere.
+  struct Mixed {
+    std::string relay;  // a pool; empty: they are deferred
+  };
+  std::optional<Mixed> mixed;
   std::vector<Candidate> candidates;
   std::string choice;  // a backend
   std::string answer;  // without a choice: what the client hears, or why there is none

@@ -301,7 +301,8 @@ void SmtpRelay::Rcpt(ByteView args) {
   for (const ByteView parameter : {path.notify, path.orcpt})
     if (!parameter.empty()) recipient_.parameters.append(" ").append(parameter);
   if (settings_.is_submission && work_ == Work::kTransaction) {
-    recipient_home_ = homes_.front();  // the user's; recipients do not route
+    recipient_way_ = {};
+    recipient_way_.home = homes_.front();  // the user's; recipients do not route
     return PlaceRecipient();
   }
   wait_ = Wait::kRoute;

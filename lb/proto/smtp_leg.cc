@@ -404,10 +404,15 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
       reports_.OnMoved(SmtpReports::Moved::kBeforeEnvelope, fault.kind);
     }
   }
-  for (Recipient& recipient : mail_.recipients)
-    if (recipient.state != Recipient::State::kRefused) recipient.state = Recipient::State::kNew;
+  ForgetVerdicts();
   if (has_text) wait_ = mail_.stage == Stage::kText ? Wait::kLeg : Wait::kDataEnd;
   OpenAnother();
+}
+
+// Another backend will be asked about all who were not refused.
+void SmtpRelay::ForgetVerdicts() {
+  for (Recipient& recipient : mail_.recipients)
+    if (recipient.state != Recipient::State::kRefused) recipient.state = Recipient::State::kNew;
 }
 
 // Is a command understood there now? Not before the greeting (that is what early talkers do),

@@ -131,6 +131,8 @@ struct RouteAnswer {
   };
   Kind kind = Kind::kUnknown;
   HomeRef home;
+  HomeRef relay;                  // of kHome: takes a transaction of several homes; null: none does
+  bool has_common = false;        // an endpoint of this home and of all homes() can take work now
   std::string_view text;          // one reply without its line end
   base::Duration refusal_wait{};  // from the password to its refusal, at least
   bool is_idle_leg_good = false;  // the leg there is may be used for this home
@@ -254,6 +256,8 @@ class SmtpRelay {
 
   // Whom OpenLeg is for: an endpoint of all of these, but none of those.
   [[nodiscard]] const std::vector<HomeRef>& homes() const { return homes_; }
+  // A transaction has its home: homes() are those of the driver's present objects.
+  [[nodiscard]] bool has_home() const { return work_ == Work::kTransaction; }
   [[nodiscard]] const std::vector<EndpointRef>& tried() const { return tried_; }
   // The recipient or user that decides (canonical form is the driver's).
   [[nodiscard]] std::string_view pick_key() const;
@@ -346,6 +350,7 @@ class SmtpRelay {
     std::vector<Recipient> recipients;
     size_t num_accepted = 0;  // told and not lost
     size_t num_waiting = 0;   // sent, or to be sent, and not told
+    HomeRef relay;            // by the rule that gave the transaction its home
     // Set once nobody there will take it: what each recipient of this home is told.
     std::string refusal;
     std::string last_refusal;  // of any recipient: what the log says if nothing else is said
@@ -445,6 +450,8 @@ class SmtpRelay {
   // smtp_transaction.cc
   void OnRecipientRoute(const RouteAnswer& answer);
   void PlaceRecipient();
+  void BeginAtItsHome(bool is_idle_leg_good);
+  void Gather();
   void AddRecipient();
   void RefuseRecipient(base::ByteView reply, SmtpReports::Recipient result);
   void PumpEnvelope();
@@ -485,6 +492,7 @@ class SmtpRelay {
   void TakeReply(const SmtpReply& reply);
   void OnLegFault(SmtpLegFault fault);
   void MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint, bool was_envelope_sent);
+  void ForgetVerdicts();
   void GiveUp(base::ByteView reply);
   [[nodiscard]] bool MaySayQuit() const;
   void CloseLeg(DropLeg::How how);
@@ -538,9 +546,8 @@ class SmtpRelay {
   std::optional<base::PeerName> peer_name_;
 
   Transaction mail_;
-  Recipient recipient_;  // the one that RCPT speaks of now
-  HomeRef recipient_home_;
-  bool is_idle_leg_good_ = false;
+  Recipient recipient_;              // the one that RCPT speaks of now
+  RouteAnswer recipient_way_;        // and where it goes; without text
   bool has_held_recipient_ = false;  // it waits for the verdicts on those before it
   SmtpJournal journal_;
   SmtpDataScanner scanner_;

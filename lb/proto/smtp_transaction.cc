@@ -19,8 +19,8 @@ void SmtpRelay::OnRecipientRoute(const RouteAnswer& answer) {
   };
   switch (answer.kind) {
     case RouteAnswer::Kind::kHome:
-      recipient_home_ = answer.home;
-      is_idle_leg_good_ = answer.is_idle_leg_good;
+      recipient_way_ = answer;
+      recipient_way_.text = {};
       return PlaceRecipient();
     case RouteAnswer::Kind::kReject:
     case RouteAnswer::Kind::kRefused:
@@ -40,17 +40,16 @@ void SmtpRelay::RefuseRecipient(ByteView reply, SmtpReports::Recipient result) {
   Say(reply);
 }
 
-// The first accepted recipient's home is the transaction's; who lives elsewhere comes in another.
+// The first accepted recipient's home is the transaction's, and its rule says what becomes of one
+// who lives elsewhere: where no endpoint can take all, the whole goes to a pool that can, or that
+// one comes in another transaction.
 void SmtpRelay::PlaceRecipient() {
-  const HomeRef home = recipient_home_;
   if (work_ != Work::kTransaction) {
     work_ = Work::kTransaction;
-    homes_.assign(1, home);
-    tried_.clear();
-    search_began_ = now_;
-    AddRecipient();
-    return ChooseLeg(is_idle_leg_good_);
+    return BeginAtItsHome(recipient_way_.is_idle_leg_good);
   }
+  const bool is_relayed = mail_.relay.home != nullptr && homes_.front() == mail_.relay;
+  const HomeRef home = is_relayed && mail_.refusal.empty() ? mail_.relay : recipient_way_.home;
   const bool is_member = leg_.facts.endpoint != nullptr && home.Contains(leg_.facts.endpoint);
   const bool is_known = std::find(homes_.begin(), homes_.end(), home) != homes_.end();
   if (is_known || is_member) {
@@ -61,21 +60,52 @@ void SmtpRelay::PlaceRecipient() {
     if (leg_.id == 0) return OpenAnother();  // the last one went when there was nobody to move
     return PumpEnvelope();
   }
+  const bool has_others = mail_.num_waiting > 0 || mail_.num_accepted > 0;
+  if (!has_others && !mail_.is_broken) {
+    // Nobody was accepted at the home tried so far: this one's may have the transaction.
+    mail_.refusal.clear();
+    mail_.recipients.clear();
+    return BeginAtItsHome(false);
+  }
+  if (!mail_.is_broken && recipient_way_.has_common) {
+    homes_.push_back(home);
+    return Gather();
+  }
+  if (!mail_.is_broken && mail_.relay.home != nullptr) {
+    homes_.assign(1, mail_.relay);
+    return Gather();
+  }
   if (mail_.num_waiting > 0) {
     has_held_recipient_ = true;
     wait_ = Wait::kVerdicts;
     return;
   }
-  if (mail_.num_accepted > 0 || mail_.is_broken)
-    return RefuseRecipient(Line(SmtpText::kOtherHome), SmtpReports::Recipient::kDeferred);
-  // Nobody was accepted at the home tried so far: this one's may have the transaction.
-  homes_.assign(1, home);
+  RefuseRecipient(Line(SmtpText::kOtherHome), SmtpReports::Recipient::kDeferred);
+}
+
+void SmtpRelay::BeginAtItsHome(bool is_idle_leg_good) {
+  homes_.assign(1, recipient_way_.home);
+  mail_.relay = recipient_way_.relay;
   tried_.clear();
   search_began_ = now_;
-  mail_.refusal.clear();
-  mail_.recipients.clear();
   AddRecipient();
-  ChooseLeg(false);
+  ChooseLeg(is_idle_leg_good);
+}
+
+// The transaction goes, with one recipient more, to an endpoint of the homes as they are now: the
+// envelope is said again there. Nobody has failed, so it is no move that smtp.retries counts; who
+// has failed before is not tried again.
+void SmtpRelay::Gather() {
+  AddRecipient();
+  const EndpointRef here = leg_.facts.endpoint;
+  const bool is_there =
+      here != nullptr && std::all_of(homes_.begin(), homes_.end(),
+                                     [here](const HomeRef& home) { return home.Contains(here); });
+  if (is_there) return PumpEnvelope();
+  CloseLeg(DropLeg::How::kGently);
+  search_began_ = now_;
+  ForgetVerdicts();
+  OpenAnother();
 }
 
 void SmtpRelay::AddRecipient() {

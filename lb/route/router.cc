@@ -182,6 +182,8 @@ Router::Router(const conf::Config& config) : impl_(std::make_unique<Impl>()) {
         decision.kind = Decision::Kind::kTempFail;
         decision.text = tempfail->reply;
       }
+      if (!rule.mixed_relay_pool.empty())
+        decision.relay = IndexOf(config.pools, rule.mixed_relay_pool);
       std::optional<uint32_t> directory;
       if (!rule.directory.empty()) directory = IndexOf(config.directories, rule.directory);
       compiled.rules.push_back({&rule, decision, directory});

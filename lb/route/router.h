@@ -59,7 +59,11 @@ struct Decision {
   uint32_t rule = 0;      // its rules; meaningless for kUnknown
   // Of the directory that decided, even by its failing; lives as long as the facts. Null: none did.
   const Answered* answer = nullptr;
-  std::string_view why;  // kTempFail for want of a usable answer: for logs; lives as text does
+  // kTempFail for want of a usable answer, for logs; empty: by a rule. Lives as text does.
+  std::string_view why;
+  // Of a home: where a transaction goes as a whole that has a recipient with another (Config::pools);
+  // nothing: that recipient is deferred.
+  std::optional<uint32_t> relay;
 };
 
 // One rule looked at, for `postern explain`.

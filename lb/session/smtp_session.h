@@ -104,6 +104,7 @@ class SmtpSession final : public Session,
   [[nodiscard]] bool HasNoSocket() const;
   [[nodiscard]] bool IsIdleLegGood(const balance::Home& home) const;
   [[nodiscard]] bool HasOneBelowHard(const balance::Home& home) const;
+  [[nodiscard]] bool HasCommonEndpoint(const balance::Home& home) const;
   void StartFrontTls();
   void StartBackTls();
   void FindPeerName();

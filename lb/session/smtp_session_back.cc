@@ -90,6 +90,13 @@ bool SameKeywords(const std::vector<std::string>& known, base::ByteView lines) {
   return index == known.size();
 }
 
+// LMTP has another end of data; only a session of that protocol could use it.
+bool CanTake(const balance::Endpoint& member, const balance::Admission& admission) {
+  const auto facts = member.state->facts();
+  return member.conf->protocol != conf::Protocol::kLmtp && admission.Admits(member) &&
+         facts != nullptr && !facts->addresses.empty();
+}
+
 // Its text only where the operator wants it; its code always.
 std::string RefusalOf(const io::LookupAnswer& answer, const conf::Listener& listener) {
   const bool has_text = listener.pass_refusal_text && !answer.refusal_text.empty();
@@ -164,6 +171,10 @@ void SmtpSession::GoBy(const route::Decision& decision) {
       if (home != nullptr && TakeUser(decision)) {
         answer.kind = proto::RouteAnswer::Kind::kHome;
         answer.home = {home, &ContainsEndpoint};
+        if (decision.relay)
+          answer.relay = {parts_->endpoints->PoolHome(*decision.relay, listener_->conf.protocol),
+                          &ContainsEndpoint};
+        answer.has_common = HasCommonEndpoint(*home);
         answer.is_idle_leg_good = IsIdleLegGood(*home);
       } else {
         answer.kind = proto::RouteAnswer::Kind::kTempFail;
@@ -198,10 +209,21 @@ void SmtpSession::GoBy(const route::Decision& decision) {
 bool SmtpSession::HasOneBelowHard(const balance::Home& home) const {
   const balance::Admission admission{{}, env_.loop.Now(), true};
   return std::any_of(
-      home.members.begin(), home.members.end(), [&admission](const balance::Endpoint* member) {
-        const auto facts = member->state->facts();
-        return member->conf->protocol != conf::Protocol::kLmtp && admission.Admits(*member) &&
-               facts != nullptr && !facts->addresses.empty();
+      home.members.begin(), home.members.end(),
+      [&admission](const balance::Endpoint* member) { return CanTake(*member, admission); });
+}
+
+// Could a member take, with this home's recipient, all those of the transaction under way?
+bool SmtpSession::HasCommonEndpoint(const balance::Home& home) const {
+  if (!relay_.has_home() || relay_.homes().front().home == &home) return false;
+  const balance::Admission admission{{}, env_.loop.Now(), false};
+  return std::any_of(
+      home.members.begin(), home.members.end(), [&](const balance::Endpoint* member) {
+        const proto::EndpointRef ref = member->state.get();
+        return std::all_of(relay_.homes().begin(), relay_.homes().end(),
+                           [ref](const proto::HomeRef& each) { return each.Contains(ref); }) &&
+               std::count(relay_.tried().begin(), relay_.tried().end(), ref) == 0 &&
+               CanTake(*member, admission);
       });
 }
 

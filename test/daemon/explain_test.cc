@@ -50,7 +50,8 @@ constexpr const char* kConfig = R"({
                { "name": "mapped", "directory": "people" },
                { "name": "rest", "user": "*@example.com", "pool": "store" } ],
     "inbound": [ { "name": "ours", "recipient": "*@example.com", "pool": "store" },
-                 { "name": "never", "recipient": "*@never.example", "reject": "550 5.7.1 Never" } ],
+                 { "name": "never", "recipient": "*@never.example", "reject": "550 5.7.1 Never" },
+                 { "name": "lists", "recipient": "*@lists.example", "mixed": { "relay": "one" }, "pool": "store" } ],
     "judged": [ { "name": "mapped", "directory": "people" },
                 { "name": "asked", "directory": "judge", "on_error": "tempfail" } ]
   }
@@ -118,6 +119,19 @@ class ExplainTest : public testing::Test {
   std::unique_ptr<Explainer> explainer_ =
       std::make_unique<Explainer>(loop_, meters_.recorder, rng_, pins_, [this] { return report_; });
 };
+
+TEST_F(ExplainTest, TellsWhatBecomesOfRecipientsWithOtherHomes) {
+  const auto deferred = Ask({.listener = "mx", .recipient = "a@example.com"});
+  ASSERT_TRUE(deferred) << error_;
+  EXPECT_THAT(AsJson(*deferred), HasSubstr(R"("mixed":"defer")"));
+  const auto relayed = Ask({.listener = "mx", .recipient = "a@lists.example"});
+  ASSERT_TRUE(relayed) << error_;
+  EXPECT_THAT(AsJson(*relayed), HasSubstr(R"("mixed":{"relay":"one"})"));
+  people_->SayAtOnce(AnswerKind::kUnknown);
+  const auto user = Ask({.listener = "imap", .user = "a@example.com"});
+  ASSERT_TRUE(user) << error_;
+  EXPECT_THAT(AsJson(*user), testing::Not(HasSubstr("mixed")));
+}
 
 TEST_F(ExplainTest, TellsEachRuleTheDirectoryAndTheChoice) {
   people_->SayAtOnce(AnswerKind::kUnknown);
@@ -217,7 +231,9 @@ TEST_F(ExplainTest, RefusalsAreSpelledOut) {
   const auto unknown = Ask({.listener = "mx", .recipient = "a@other.example"});
   ASSERT_TRUE(unknown);
   EXPECT_THAT(unknown->answer, HasSubstr("550 5.1.1"));
-  EXPECT_THAT(Rules(*unknown), ElementsAre("ours: recipient differs", "never: recipient differs"));
+  EXPECT_THAT(Rules(*unknown), ElementsAre("ours: recipient differs", "never: recipient differs",
+                                           "lists: recipient differs"));
+  EXPECT_FALSE(unknown->mixed);
   people_->SayAtOnce(AnswerKind::kFailed);
   const auto failed = Ask({.listener = "imap", .user = "alice@example.com"});
   ASSERT_TRUE(failed);

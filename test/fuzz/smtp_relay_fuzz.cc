@@ -84,6 +84,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     tls_ = static_cast<conf::TlsMode>(config[1] % 3);
     address_ = static_cast<conf::ClientAddress>(config[1] / 4 % 4);
     settings_.retries = config[1] / 16 % 4;
+    has_relay_ = config[1] & 64;
     settings_.leg_transactions = 1 + config[2] % 4;
     settings_.limits.recipients = 20;
     settings_.limits.message = 60 << 10;
@@ -309,6 +310,15 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     }
   }
 
+  [[nodiscard]] bool HasCommon(const int* home) const {
+    int all = *home;
+    if (!relay_->has_home()) return false;
+    for (const proto::HomeRef& each : relay_->homes()) all &= *static_cast<const int*>(each.home);
+    for (const proto::EndpointRef endpoint : relay_->tried())
+      all &= ~(1 << (static_cast<const char*>(endpoint) - kEndpoints));
+    return all != 0;
+  }
+
   void Do(proto::AskRoute& action) {
     static constexpr int kHomes[] = {3, 4, 5};
     proto::RouteAnswer answer;
@@ -324,6 +334,9 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       answer.kind = proto::RouteAnswer::Kind::kHome;
       answer.home = {home, &Contains};
       answer.is_idle_leg_good = leg_ != 0 && Contains(home, endpoint_);
+      answer.has_common = HasCommon(home);
+      static constexpr int kRelay = 6;
+      if (has_relay_) answer.relay = {&kRelay, &Contains};
     }
     relay_->OnRoute(answer, now_);
   }
@@ -445,7 +458,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   size_t unsent_ = 0;
   size_t taken_ = 0;
   size_t num_lines_ = 0, num_replies_ = 0, num_ends_ = 0;
-  bool is_connected_ = false, is_first_ = true, wants_back_tls_ = false, wants_front_tls_ = false;
+  bool is_connected_ = false, is_first_ = true, wants_back_tls_ = false, wants_front_tls_ = false,
+       has_relay_ = false;
   bool has_eof_ = false, is_over_ = false;
 };
 

@@ -203,5 +203,36 @@ class DirectoryTest(ProxyCase):
                          (None, False, "asked at the login only"))
 
 
+class RecipientsTest(ProxyCase):
+    """One message for two recipients who live apart."""
+
+    def deliver(self, mixed):
+        self.servers = []
+        homes = [self.server(backends.smtp, name, passwords={}) for name in ("mx1", "mx2", "mx3")]
+        rules = [{"name": "away", "recipient": "*@away.example", "pool": "away"},
+                 {"name": "home", "recipient": "*@home.example", "pool": "home", **mixed}]
+        self.start("smtp", homes, routes={"r": rules}, pools={
+            "home": {"backends": ["mx1"]}, "away": {"backends": ["mx2"]}, "relay": {"backends": ["mx3"]}})
+        client = self.smtp()
+        refused = client.sendmail("a@client.example", ["b@home.example", "c@away.example", "d@nowhere.example"], "hello")
+        client.quit()
+        return refused, [[message[1] for message in server.messages] for server in homes]
+
+    def test_who_lives_elsewhere_is_deferred(self):
+        refused, messages = self.deliver({})
+        self.assertEqual({name: reply[0] for name, reply in refused.items()},
+                         {"c@away.example": 452, "d@nowhere.example": 550})
+        self.assertEqual(messages, [[["b@home.example"]], [], []])
+
+    def test_a_relay_takes_all(self):
+        refused, messages = self.deliver({"mixed": {"relay": "relay"}})
+        self.assertEqual({name: reply[0] for name, reply in refused.items()}, {"d@nowhere.example": 550})
+        self.assertEqual(messages, [[], [], [["b@home.example", "c@away.example"]]])
+        self.assertEqual(self.postern.metric('postern_smtp_recipients_total{listener="smtp-implicit",result="accepted"}'),
+                         2)
+        answer = json.loads(self.postern.get("/api/v1/route?listener=smtp-implicit&recipient=b@home.example")[1])
+        self.assertEqual(answer["mixed"], {"relay": "relay"})
+
+
 if __name__ == "__main__":
     unittest.main(warnings="ignore")

@@ -27,10 +27,12 @@ class Simulation {
     ChooseNetwork();
     front_ = static_cast<conf::TlsMode>(rng_.Below(3));
     world_.listener().tls = front_;
+    if (!is_submission() && rng_.Below(2) == 0) ChooseMixed();
     world_.is_in_tls = front_ == conf::TlsMode::kImplicit;
     if (rng_.Below(5) > 0) {
       ChooseFault(1);
       if (rng_.Below(2) == 0) ChooseFault(2);
+      if (rng_.Below(4) == 0) ChooseFault(3);
     }
   }
 
@@ -98,6 +100,20 @@ class Simulation {
         keywords.erase(keywords.begin());  // PIPELINING
       }
     }
+  }
+
+  // Recipients of several homes in one transaction: to a pool of their own, to one that has the
+  // members of the first home too, or to an endpoint that both homes have.
+  void ChooseMixed() {
+    std::vector<conf::Rule>& rules = world_.config.routes[0].rules;
+    conf::Pool& relay = world_.config.pools.emplace_back();
+    relay.name = "relay";
+    relay.balance = conf::Balance::kFirst;
+    relay.backends = {"b3"};
+    if (rng_.Below(2) == 0) relay.backends = {"b2", "b3", "b1"};
+    if (rng_.Below(3) == 0) world_.config.pools[1].backends = {"b3", "b2"};
+    for (conf::Rule& rule : rules)
+      if (rng_.Below(4) > 0) rule.mixed_relay_pool = "relay";
   }
 
   void ChooseFault(int backend) {

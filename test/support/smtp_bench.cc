@@ -191,6 +191,27 @@ bool SmtpBench::Contains(const void* home, proto::EndpointRef endpoint) {
   return std::find(members.begin(), members.end(), endpoint) != members.end();
 }
 
+SmtpBench::Home* SmtpBench::HomeOf(const std::string& names) {
+  std::unique_ptr<Home>& home = built_homes_[names];
+  if (home == nullptr) {
+    home = std::make_unique<Home>();
+    std::istringstream words(names);
+    for (std::string name; words >> name;) home->members.push_back(&backend(name));
+  }
+  return home.get();
+}
+
+bool SmtpBench::HasCommon(const Home& home) const {
+  if (!relay->has_home()) return false;
+  const auto& homes_now = relay->homes();
+  const auto& tried = relay->tried();
+  return std::any_of(home.members.begin(), home.members.end(), [&](const FakeBackend* member) {
+    return std::all_of(homes_now.begin(), homes_now.end(),
+                       [member](const proto::HomeRef& each) { return each.Contains(member); }) &&
+           std::find(tried.begin(), tried.end(), member) == tried.end();
+  });
+}
+
 void SmtpBench::Do(proto::AskRoute& action) {
   const auto found = homes.find(std::string(action.name));
   const std::string& words = found == homes.end() ? homes[""] : found->second;
@@ -206,15 +227,15 @@ void SmtpBench::Do(proto::AskRoute& action) {
   } else if (first == "blocked") {
     answer.kind = proto::RouteAnswer::Kind::kBlocked;
   } else {
-    std::unique_ptr<Home>& home = built_homes_[words];
-    if (home == nullptr) {
-      home = std::make_unique<Home>();
-      std::istringstream names(words);
-      for (std::string name; names >> name;) home->members.push_back(&backend(name));
-    }
+    const Home* home = HomeOf(words);
     answer.kind = proto::RouteAnswer::Kind::kHome;
-    answer.home = {home.get(), &Contains};
-    answer.is_idle_leg_good = leg_ != nullptr && Contains(home.get(), leg_->backend);
+    answer.home = {home, &Contains};
+    answer.is_idle_leg_good = leg_ != nullptr && Contains(home, leg_->backend);
+    answer.has_common = HasCommon(*home);
+    const auto relay_names = relays.count(std::string(action.name)) != 0
+                                 ? relays.find(std::string(action.name))
+                                 : relays.find("");
+    if (relay_names != relays.end()) answer.relay = {HomeOf(relay_names->second), &Contains};
   }
   relay->OnRoute(answer, now);
 }

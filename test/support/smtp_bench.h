@@ -60,6 +60,8 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   // Home of a recipient or user: names of backends. "": the default. A word in front of a reply
   // ("reject 550 ...", "tempfail", "unknown", "blocked") is a verdict.
   std::map<std::string, std::string> homes = {{"", "B1 B2"}};
+  // By recipient, "" for all others: who takes a transaction of several homes; none where not said.
+  std::map<std::string, std::string> relays;
   std::optional<base::PeerName> peer_name = base::PeerName{base::PeerName::Kind::kUnavailable, ""};
   size_t budget_bytes = 1 << 20;
 
@@ -116,6 +118,8 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   };
 
   static bool Contains(const void* home, proto::EndpointRef endpoint);
+  [[nodiscard]] Home* HomeOf(const std::string& names);
+  [[nodiscard]] bool HasCommon(const Home& home) const;
   void Drive();
   void Perform();
   void Do(proto::AskRoute& action);

@@ -69,7 +69,8 @@ class Runner {
     const std::string word = line.substr(0, blank);
     const std::string rest = blank == std::string::npos ? "" : line.substr(blank + 1);
     if (word == "config") return Config(rest);
-    if (word == "home") return SetHome(rest);
+    if (word == "home") return SetHome(rest, bench_.homes);
+    if (word == "relay") return SetHome(rest, bench_.relays);
     if (word[0] == 'B' && word.size() >= 2 && word[1] >= '0' && word[1] <= '9')
       return Backend(word, rest);
     if (word[0] == 'C' && word.size() == 2) return Client(word, rest);
@@ -151,10 +152,10 @@ class Runner {
     return "";
   }
 
-  std::string SetHome(const std::string& rest) {
+  static std::string SetHome(const std::string& rest, std::map<std::string, std::string>& by_name) {
     const size_t equals = rest.find('=');
-    if (equals == std::string::npos) return "home wants RECIPIENT = BACKENDS";
-    bench_.homes[Trim(rest.substr(0, equals))] = Trim(rest.substr(equals + 1));
+    if (equals == std::string::npos) return "wants RECIPIENT = BACKENDS";
+    by_name[Trim(rest.substr(0, equals))] = Trim(rest.substr(equals + 1));
     return "";
   }
 

@@ -6,6 +6,7 @@
 //   config KEY=VALUE ...           test/README.md lists the keys
 //   home RECIPIENT = B1 B2         or: reject REPLY, tempfail REPLY, unknown, blocked;
 //                                  without RECIPIENT: of everybody else
+//   relay RECIPIENT = B5           takes the transaction with others, where this one is the first
 //   B1 announces KEYWORD, ...      B1 wants starttls|implicit; B1 gets xclient|proxy-v1
 //   B1 answers COMMAND: REPLY      lines of a reply are joined by " / ", replies to the same
 //                                  command, one after the other, by " | "; also hang, die, usual;

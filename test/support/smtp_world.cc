@@ -349,7 +349,7 @@ void SmtpWorld::Begin() {
   its->smtp = parts->config->smtp;
   its->slots = slots_.listeners[0];
   its->tls = std::make_shared<OpaqueTls>();
-  its->capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME", "ENHANCEDSTATUSCODES"};
+  its->capabilities = capabilities;
   its->wants_peer_name = wants_peer_name;
   settings_ = its;
   env_.emplace(
@@ -461,8 +461,8 @@ void SmtpWorld::ReturnReplayMemory(size_t num_bytes) {
 }
 
 void SmtpWorld::LearnedCapabilities(const balance::Endpoint& end,
-                                    std::vector<std::string> capabilities) {
-  learned.emplace_back(end.backend->name, std::move(capabilities));
+                                    std::vector<std::string> keywords) {
+  learned.emplace_back(end.backend->name, std::move(keywords));
 }
 
 void SmtpWorld::OnSession(const metrics::SessionAccount& account) {

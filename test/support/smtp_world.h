@@ -78,6 +78,9 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   [[nodiscard]] conf::Endpoint& endpoint(int backend) {
     return config.backends[static_cast<size_t>(backend - 1)].endpoints[0];
   }
+  // What the listener says.
+  std::vector<std::string> capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME",
+                                           "ENHANCEDSTATUSCODES"};
   bool is_in_tls = false;  // the client's leg, from the start
   std::string early;       // what the client says before it has heard anything
   std::string client_address = "192.0.2.7:4711";
@@ -148,7 +151,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
   void LearnedCapabilities(const balance::Endpoint& endpoint,
-                           std::vector<std::string> capabilities) override;
+                           std::vector<std::string> keywords) override;
   void OnSession(const metrics::SessionAccount& account) override;
   void OnTransaction(const metrics::TransactionAccount& account) override;
   void Resolve(const std::string& host, std::function<void(const io::ResolvedName&)> done) override;
