@@ -89,14 +89,19 @@ void SmtpRelay::OnLoginRoute(const RouteAnswer& answer) {
     case RouteAnswer::Kind::kRefused: {
       LoginRefusal refusal;
       if (!answer.text.empty()) refusal.reply = std::string(answer.text) + "\r\n";
-      if (answer.text.starts_with('4')) return FailLogin(refusal.reply);
+      if (answer.text.starts_with('4'))
+        return FailLogin(refusal.reply,
+                         std::max(settings_.timeouts.auth_failure_delay, answer.refusal_wait));
       refusal.wait = answer.refusal_wait;
       return RefuseLogin(SmtpReports::Login::kBadCredentials, std::move(refusal));
     }
     case RouteAnswer::Kind::kBlocked:
       return RefuseLogin(SmtpReports::Login::kBlocked);
     case RouteAnswer::Kind::kTempFail:
-      return FailLogin(Line(SmtpText::kAuthTempFail));
+      // By a rule, which has its words, it is a refusal; else a directory fails.
+      return FailLogin(Line(SmtpText::kAuthTempFail), answer.text.empty()
+                                                          ? base::Duration::zero()
+                                                          : settings_.timeouts.auth_failure_delay);
   }
 }
 
@@ -129,14 +134,14 @@ void SmtpRelay::LoginOk() {
 }
 
 // Nobody can say now whether the login is good.
-void SmtpRelay::FailLogin(ByteView reply) {
+void SmtpRelay::FailLogin(ByteView reply, base::Duration wait) {
   work_ = Work::kNone;
-  wait_ = Wait::kNothing;
-  must_restart_clock_ = true;
   reports_.OnLogin(mechanism_, login_->user, SmtpReports::Login::kTempFailure);
   reports_.OnCommand(SmtpVerb::kAuth, now_ - password_came_);
   login_.reset();
-  Say(reply);
+  refusal_ = reply;
+  challenge_.clear();
+  RefuseAfter(wait);
 }
 
 // A wrong password, an unknown user and a user without a home read alike and come alike.
@@ -149,8 +154,12 @@ void SmtpRelay::RefuseLogin(SmtpReports::Login result, LoginRefusal refusal) {
   refusal_ =
       refusal.reply.empty() ? std::string(Line(SmtpText::kAuthRefused)) : std::move(refusal.reply);
   challenge_ = std::move(refusal.challenge);
+  RefuseAfter(std::max(settings_.timeouts.auth_failure_delay, refusal.wait));
+}
+
+void SmtpRelay::RefuseAfter(base::Duration wait) {
   wait_ = Wait::kRefusal;
-  refusal_due_ = password_came_ + std::max(settings_.timeouts.auth_failure_delay, refusal.wait);
+  refusal_due_ = password_came_ + wait;
   if (refusal_due_ <= now_) SayRefusal();
 }
 

@@ -444,7 +444,9 @@ class SmtpRelay {
   };
   void RefuseLogin(SmtpReports::Login result) { RefuseLogin(result, LoginRefusal()); }
   void RefuseLogin(SmtpReports::Login result, LoginRefusal refusal);
-  void FailLogin(base::ByteView reply);
+  // wait: from the password, at least.
+  void FailLogin(base::ByteView reply, base::Duration wait = {});
+  void RefuseAfter(base::Duration wait);  // from the password
   void SayRefusal();
 
   // smtp_transaction.cc

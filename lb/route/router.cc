@@ -222,7 +222,7 @@ std::optional<Decision> Router::Impl::DecideBy(const CompiledRule& rule, const F
     if (rule.conf->on_error_next) return std::nullopt;
     decision.kind = Decision::Kind::kTempFail;
     decision.text = {};
-    decision.why = reason;
+    decision.why = reason.empty() ? "it says nothing of why" : reason;
     return decision;
   };
   const io::LookupAnswer& answer = answered->answer;

@@ -239,7 +239,7 @@ void MailDialogue::OnTimer() {
     FrontTlsFailed(SessionResult::kIdle, "TLS handshake took too long");
     return;
   }
-  if (release_at_ <= now) DeliverRefusal();
+  if (release_at_ <= now) Release();
   if (outcome_ != Outcome::kGoesOn) return;
   const bool is_expired = login_deadline_ <= now || (!is_waiting_ && command_deadline_ <= now);
   if (is_expired) {
@@ -353,7 +353,8 @@ void MailDialogue::GoBy(const route::Decision& decision) {
       // Reads like a wrong password, and takes as long.
       return Refuse({}, AuthResult::kBadCredentials);
     case route::Decision::Kind::kTempFail:
-      return Unavailable(decision.why.empty() ? "tempfail by rule" : std::string(decision.why));
+      if (decision.why.empty()) return RefuseForNow("tempfail by rule");
+      return Unavailable(std::string(decision.why));
     case route::Decision::Kind::kAsk:
       POSTERN_CHECK(false);
   }
@@ -361,7 +362,8 @@ void MailDialogue::GoBy(const route::Decision& decision) {
 
 // A directory that has judged the password itself.
 void MailDialogue::RefuseBy(const io::LookupAnswer& answer) {
-  if (answer.refusal_code.starts_with('4')) return Unavailable("the directory: not now");
+  if (answer.refusal_code.starts_with('4'))
+    return RefuseForNow("the directory: not now", answer.refusal_delay);
   Refuse({"", listener_.conf.pass_refusal_text ? answer.refusal_text : "", true},
          AuthResult::kBadCredentials, answer.refusal_delay);
 }
@@ -374,25 +376,46 @@ void MailDialogue::Refuse(const proto::Refusal& refusal, AuthResult result, base
   if (result == AuthResult::kBadCredentials && refusal.is_bad_credentials)
     env_.host.AuthFailed(client_.client.ip, user_key_);
   last_fault_ = result == AuthResult::kBlocked ? "login blocked" : "login refused";
-  const base::Duration delay = listener_.conf.timeouts.auth_failure_delay;
-  release_at_ = std::max(env_.loop.Now(), password_at_ + std::max(delay, wait));
-  if (release_at_ <= env_.loop.Now()) DeliverRefusal();
+  AnswerLater(Late::kRefused, wait);
 }
 
-void MailDialogue::DeliverRefusal() {
-  release_at_ = kNever;
-  request_ = nullptr;
-  front_machine_->LoginRefused({refusal_code_, refusal_text_, true});
-  PumpFront();
+// Nobody is asked whether the password is right: as with a wrong one, guessing is slow.
+void MailDialogue::RefuseForNow(std::string why, base::Duration wait) {
+  CannotLogIn(std::move(why));
+  AnswerLater(Late::kUnavailable, wait);
 }
 
 void MailDialogue::Unavailable(std::string why) {
+  CannotLogIn(std::move(why));
+  late_ = Late::kUnavailable;
+  Release();
+}
+
+void MailDialogue::CannotLogIn(std::string why) {
   pin_.reset();
   last_fault_ = std::move(why);
   env_.recorder.Auth(listener_.conf.protocol, MetricOf(request_->mechanism),
                      AuthResult::kTempFailure);
+}
+
+void MailDialogue::AnswerLater(Late what, base::Duration wait) {
+  late_ = what;
+  const base::Duration delay = listener_.conf.timeouts.auth_failure_delay;
+  release_at_ = std::max(env_.loop.Now(), password_at_ + std::max(delay, wait));
+  if (release_at_ <= env_.loop.Now()) Release();
+}
+
+void MailDialogue::Release() {
+  release_at_ = kNever;
   request_ = nullptr;
-  front_machine_->LoginUnavailable();
+  switch (late_) {
+    case Late::kRefused:
+      front_machine_->LoginRefused({refusal_code_, refusal_text_, true});
+      break;
+    case Late::kUnavailable:
+      front_machine_->LoginUnavailable();
+      break;
+  }
   PumpFront();
 }
 

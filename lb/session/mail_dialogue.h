@@ -95,8 +95,14 @@ class MailDialogue {
   // wait: what a directory wants the client to wait at least.
   void Refuse(const proto::Refusal& refusal, metrics::AuthResult result,
               base::Duration wait = base::Duration::zero());
-  void DeliverRefusal();
+  // By a rule, or a directory, that says "not now" of the user.
+  void RefuseForNow(std::string why, base::Duration wait = {});
   void Unavailable(std::string why);
+  void CannotLogIn(std::string why);
+  // What the client is told of its login, once enough time has gone by since its password.
+  enum class Late : uint8_t { kRefused, kUnavailable };
+  void AnswerLater(Late what, base::Duration wait);
+  void Release();
 
   // Back.
   void TryNext();
@@ -156,7 +162,8 @@ class MailDialogue {
   // A backend has asked the client something: its answer belongs to that backend alone.
   enum class Challenged : uint8_t { kNo, kClientsTurn, kAnswered };
   Challenged challenged_ = Challenged::kNo;
-  base::MonoTime release_at_ = kNever;  // of the refusal that is held back
+  base::MonoTime release_at_ = kNever;  // of the answer that is held back
+  Late late_ = Late::kRefused;
   std::string refusal_code_, refusal_text_;
   std::string last_fault_;                    // for the account
   std::optional<base::FaultKind> last_kind_;  // of this login's last try

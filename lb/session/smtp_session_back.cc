@@ -103,6 +103,8 @@ std::string RefusalOf(const io::LookupAnswer& answer, const conf::Listener& list
   if (answer.refusal_code.empty() && !has_text) return "";
   const bool is_login = listener.protocol == conf::Protocol::kSubmission;
   std::string line = answer.refusal_code;
+  // The connection goes on.
+  if (line.starts_with("421")) line.replace(0, 3, "451");
   if (line.empty()) line = is_login ? "535 5.7.8" : "550 5.7.1";
   line += ' ';
   line += has_text ? answer.refusal_text : is_login ? "Authentication failed" : "Refused";

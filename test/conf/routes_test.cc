@@ -255,6 +255,16 @@ INSTANTIATE_TEST_SUITE_P(
             {{"/routes/in/1/reject", R"("450 4.7.1 x")"}},
             {R"~(/routes/in/1/reject: the reply does not begin with a code of the form 5xx (for example "550 5.7.1 Relaying denied"))~"},
             {}},
+        RuleCase{
+            "reject_421",
+            {{"/routes/in/1/reject", R"("421 4.7.1 x")"}},
+            {R"~(/routes/in/1/reject: the reply does not begin with a code of the form 5xx (for example "550 5.7.1 Relaying denied"))~"},
+            {}},
+        RuleCase{
+            "tempfail_421",
+            {{"/routes/in/1", R"({"tempfail": "421 4.3.2 Later"})"}},
+            {R"~(/routes/in/1/tempfail: 421 would announce the end of the connection (for example "451 4.3.0 Try again later"))~"},
+            {}},
         RuleCase{"reject_without_words", {{"/routes/in/1/reject", R"("")"}}, {}, {}},
         RuleCase{
             "tempfail_without_words",

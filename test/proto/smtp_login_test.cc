@@ -247,6 +247,16 @@ TEST_P(SmtpLoginTest, SaysTryLaterWhereTheRouteCannotSay) {
   EXPECT_EQ(Ask("AUTH PLAIN " + Plain("alice", "secret")), "454");
 }
 
+TEST_P(SmtpLoginTest, ARefusalForNowByRuleTakesAsLongAsAWrongPassword) {
+  bench_.homes["alice"] = "tempfail 451 4.3.0 moving house";
+  Begin();
+  EXPECT_EQ(Ask("AUTH PLAIN " + Plain("alice", "secret")), "");
+  bench_.After(std::chrono::seconds(2));
+  EXPECT_EQ(bench_.Codes(), "454");
+  EXPECT_EQ(CountEvents("login alice temp"), 1);
+  EXPECT_EQ(Ask("AUTH PLAIN " + Plain("bob", "secret")), "235");
+}
+
 TEST_P(SmtpLoginTest, LogsInAgainWhereAMessageMoves) {
   b1().answers["TEXT"] = {"die"};
   Login();

@@ -143,8 +143,26 @@ TEST_F(ImapDirectoryTest, ARefusalForNowIsTemporary) {
   Begin();
   (void)world_.Ask("a LOGIN alice secret");
   people_->Say(answer);
+  EXPECT_EQ(world_.Read(), "");
+  world_.Wait(seconds(2));
   EXPECT_THAT(world_.Read(), HasSubstr("[UNAVAILABLE]"));
   EXPECT_THAT(world_.auth_failed, IsEmpty());
+  EXPECT_EQ(world_.Metric("postern_route_decisions_total{route=\"r\",rule=\"mapped\",pool=\"\"}"),
+            1);
+}
+
+TEST_F(ImapDirectoryTest, ARefusalForNowKeepsTheDirectorysWaitToo) {
+  io::LookupAnswer answer;
+  answer.kind = Kind::kRefused;
+  answer.refusal_code = "454 4.7.0";
+  answer.refusal_delay = seconds(5);
+  Begin();
+  (void)world_.Ask("a LOGIN alice secret");
+  people_->Say(answer);
+  world_.Wait(seconds(4));
+  EXPECT_EQ(world_.Read(), "");
+  world_.Wait(seconds(1));
+  EXPECT_THAT(world_.Read(), HasSubstr("[UNAVAILABLE]"));
 }
 
 TEST_F(ImapDirectoryTest, ARefusalsTextIsPassedWhereWantedAndItsWaitIsKept) {
@@ -246,6 +264,19 @@ TEST_F(SmtpDirectoryTest, ARefusedRecipientHearsTheDirectorysCode) {
   EXPECT_EQ(world_.Read(), "554 5.7.1 Refused\r\n");
 }
 
+// 421 would announce the end of a connection that goes on.
+TEST_F(SmtpDirectoryTest, A421OfTheDirectoryIsSaidAs451) {
+  io::LookupAnswer answer;
+  answer.kind = Kind::kRefused;
+  answer.refusal_code = "421 4.3.2";
+  Hello();
+  (void)world_.Ask("MAIL FROM:<a@x.example>");
+  (void)world_.Ask("RCPT TO:<b@y.example>");
+  people_->Say(answer);
+  EXPECT_EQ(world_.Read(), "451 4.3.2 Refused\r\n");
+  EXPECT_THAT(world_.Ask("NOOP"), StartsWith("250 "));
+}
+
 TEST_F(SmtpDirectoryTest, AClientThatLeavesTakesItsQuestionWithIt) {
   Hello();
   (void)world_.Ask("MAIL FROM:<a@x.example>");
@@ -285,6 +316,8 @@ TEST(SubmissionDirectoryTest, ARefusalForNowIsTemporary) {
   answer.refusal_code = "454 4.7.0";
   (void)world.Ask("AUTH PLAIN AGFsaWNlAHNlY3JldA==");
   people->Say(answer);
+  EXPECT_EQ(world.Read(), "");  // no sooner than a wrong password's answer
+  world.Wait(seconds(2));
   EXPECT_EQ(world.Read(), "454 4.7.0 Authentication failed\r\n");
   EXPECT_THAT(world.auth_failed, IsEmpty());
 }

@@ -228,7 +228,11 @@ TEST_F(ImapSessionTest, ABlockedUserReadsLikeAWrongPassword) {
 
 TEST_F(ImapSessionTest, ATempFailRuleSaysUnavailable) {
   Begin();
-  EXPECT_EQ(world_.LogIn("later"), std::string("a1 ") + kUnavailable);
+  EXPECT_EQ(world_.LogIn("later"), "");  // no sooner than a wrong password's answer
+  world_.Wait(seconds(2));
+  EXPECT_EQ(world_.Read(), std::string("a1 ") + kUnavailable);
+  EXPECT_THAT(world_.auth_failed, IsEmpty());
+  EXPECT_THAT(world_.LogIn(), HasSubstr(" OK "));
 }
 
 TEST_F(ImapSessionTest, TooManyRefusalsEndTheSession) {
