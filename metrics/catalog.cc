@@ -71,7 +71,8 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
     {Family::kConnectionsRejected, "postern_connections_rejected_total", Kind::kCounter,
      "listener reason", "Connections closed before they were served."},
     {Family::kRouteDecisions, "postern_route_decisions_total", Kind::kCounter, "route rule pool",
-     "Which rule decided; pool is a pool's or a backend's name, empty for a refusal."},
+     "Which rule decided; pool is a pool's or a backend's name, empty for a refusal or a directory "
+     "that fails. Of a directory's answers, those in its table or map are there from the start."},
     {Family::kDirectoryLookups, "postern_directory_lookups_total", Kind::kCounter,
      "directory result",
      "Questions to a directory by how they were answered; miss: it knows nobody of that name; "

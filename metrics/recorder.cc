@@ -148,8 +148,8 @@ void Recorder::Auth(conf::Protocol protocol, Mechanism mechanism, AuthResult res
       1);
 }
 
-void Recorder::RouteDecision(const RuleSlots& rule, size_t target) {
-  Add(rule.decisions[target], 1);
+void Recorder::RouteDecision(Slot decision) {
+  Add(decision, 1);
 }
 
 void Recorder::DirectoryLookup(const DirectorySlots& directory, LookupResult result,

@@ -100,9 +100,10 @@ struct CheckSlots {
   Slot duration = 0;  // histogram
 };
 struct RuleSlots {
-  // One; where a directory's answer is the target: one of no target, then one for each pool and
-  // each backend.
-  std::vector<Slot> decisions;
+  Slot none = 0;    // it refuses, or its directory fails
+  Slot target = 0;  // its own pool or backend
+  // Where a directory's answer is the target: one for each pool, then one for each backend.
+  std::vector<Slot> answers;
 };
 // How a directory has answered: the label "result" of directory_lookups_total.
 enum class LookupResult : uint8_t { kHit, kMiss, kCached, kStale, kError };
@@ -133,8 +134,8 @@ class Recorder {
   void Handshake(base::Side side, std::string_view version, std::string_view group, bool is_resumed,
                  bool is_ok);
   void Auth(conf::Protocol protocol, Mechanism mechanism, AuthResult result);
-  // target: an index of decisions.
-  void RouteDecision(const RuleSlots& rule, size_t target = 0);
+  // One of the rule's RuleSlots.
+  void RouteDecision(Slot decision);
   // duration: nothing if nobody had to be asked.
   void DirectoryLookup(const DirectorySlots& directory, LookupResult result,
                        std::optional<base::Duration> duration);
@@ -193,8 +194,10 @@ class Registry {
     std::vector<DirectorySlots> directories;            // as Config::directories
   };
   // groups: the key exchange groups that the TLS library uses with it, by its own names.
+  // answers: as Config::directories, the names that file maps answer.
   [[nodiscard]] Slots Configure(const conf::Config& config,
-                                const std::vector<std::string>& groups = {});
+                                const std::vector<std::string>& groups = {},
+                                const std::vector<std::vector<std::string>>& answers = {});
 
   // Values that are set rather than counted.
   void SetBuildInfo(std::string_view version, std::string_view revision,

@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <set>
+#include <string_view>
 
 #include "lb/base/check.h"
 
@@ -18,17 +20,27 @@ std::string EndpointProtocol(const conf::Endpoint& endpoint) {
   return std::string(conf::Name(endpoint.protocol));
 }
 
-// What a rule can decide for: itself alone, or whatever a directory may name.
-std::vector<std::string> TargetsOf(const conf::Rule& rule, const conf::Config& config) {
-  if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) return {pool->name};
-  if (const auto* backend = std::get_if<conf::Rule::ToBackend>(&rule.action))
-    return {backend->name};
-  std::vector<std::string> targets = {""};
-  if (std::holds_alternative<conf::Rule::DirectoryAnswer>(rule.action)) {
-    for (const conf::Pool& pool : config.pools) targets.push_back(pool.name);
-    for (const conf::Backend& backend : config.backends) targets.push_back(backend.name);
+// The rule's own target; empty: it has none.
+std::string TargetOf(const conf::Rule& rule) {
+  if (const auto* pool = std::get_if<conf::Rule::ToPool>(&rule.action)) return pool->name;
+  if (const auto* backend = std::get_if<conf::Rule::ToBackend>(&rule.action)) return backend->name;
+  return "";
+}
+
+// The names that the rule's directory is known to answer, by its table or map.
+std::set<std::string_view> NamesOf(const conf::Rule& rule, const conf::Config& config,
+                                   const std::vector<std::vector<std::string>>& answers) {
+  std::set<std::string_view> names;
+  for (size_t i = 0; i < config.directories.size(); ++i) {
+    const conf::Directory& directory = config.directories[i];
+    if (directory.name != rule.directory) continue;
+    for (const auto& [pattern, name] : directory.table) names.insert(name);
+    if (directory.type == conf::Directory::Type::kFile && i < answers.size())
+      names.insert(answers[i].begin(), answers[i].end());
   }
-  return targets;
+  const bool is_one = !rule.value.empty() && rule.value.find('*') == std::string::npos;
+  if (is_one) std::erase_if(names, [&rule](std::string_view name) { return name != rule.value; });
+  return names;
 }
 
 // How users of this protocol may log in.
@@ -90,11 +102,11 @@ Slot Registry::Impl::Get(Family family, LabelValues labels, bool is_configured, 
     its.family = family;
     its.labels = std::move(labels);
     its.first = next_slot;
-    its.is_quiet = is_quiet;
     next_slot += Width(family);
     POSTERN_CHECK(next_slot < Recorder::Block::kChunkSlots * Recorder::Block::kMaxChunks);
   }
   its.is_configured |= is_configured;
+  its.is_quiet = is_quiet;
   its.is_shown = true;
   return its.first;
 }
@@ -111,6 +123,26 @@ Slot Registry::Impl::GetRun(Family family, const LabelValues& labels,
     POSTERN_CHECK(slot == first + i);
   }
   return first;
+}
+
+// Whatever a directory may answer can be counted; there from the start is what it is known to.
+RuleSlots Registry::Impl::SlotsOf(const conf::Route& route, const conf::Rule& rule,
+                                  const conf::Config& config,
+                                  const std::vector<std::vector<std::string>>& answers) {
+  const auto get = [&](const std::string& target, bool is_quiet = false) {
+    return Get(Family::kRouteDecisions, {route.name, rule.name, target}, true, is_quiet);
+  };
+  RuleSlots its;
+  const std::string target = TargetOf(rule);
+  if (target.empty() || !rule.directory.empty()) its.none = get("");
+  if (!target.empty()) its.target = get(target);
+  if (!std::holds_alternative<conf::Rule::DirectoryAnswer>(rule.action)) return its;
+  const std::set<std::string_view> names = NamesOf(rule, config, answers);
+  for (const conf::Pool& pool : config.pools)
+    its.answers.push_back(get(pool.name, !names.contains(pool.name)));
+  for (const conf::Backend& backend : config.backends)
+    its.answers.push_back(get(backend.name, !names.contains(backend.name)));
+  return its;
 }
 
 int64_t Registry::Impl::Sum(Slot slot) const {
@@ -150,7 +182,8 @@ void Registry::Impl::KeepValue(std::map<ValueKey, double>& old, ValueKey key, do
 }
 
 Registry::Slots Registry::Configure(const conf::Config& config,
-                                    const std::vector<std::string>& groups) {
+                                    const std::vector<std::string>& groups,
+                                    const std::vector<std::vector<std::string>>& answers) {
   const std::lock_guard lock(impl_->mutex);
   for (auto& [key, series] : impl_->series)
     if (series.is_configured) series.is_shown = false;
@@ -255,10 +288,7 @@ Registry::Slots Registry::Configure(const conf::Config& config,
   for (const conf::Route& route : config.routes) {
     std::vector<RuleSlots> of_route;
     for (const conf::Rule& rule : route.rules) {
-      RuleSlots& its = of_route.emplace_back();
-      for (const std::string& target : TargetsOf(rule, config))
-        its.decisions.push_back(
-            impl_->Get(Family::kRouteDecisions, {route.name, rule.name, target}, true));
+      of_route.push_back(impl_->SlotsOf(route, rule, config, answers));
     }
     slots.rules.push_back(std::move(of_route));
   }

@@ -40,6 +40,9 @@ struct Registry::Impl {
   // A run of single counters whose last label runs over the words given; the first slot.
   Slot GetRun(Family family, const LabelValues& labels, const std::vector<std::string>& words,
               bool is_configured);
+  [[nodiscard]] RuleSlots SlotsOf(const conf::Route& route, const conf::Rule& rule,
+                                  const conf::Config& config,
+                                  const std::vector<std::vector<std::string>>& answers);
   void AddHandshakes(const conf::Config& config, const std::vector<std::string>& groups);
   // Of an object of the configuration: as it was in `old`, or as it begins.
   void KeepValue(std::map<ValueKey, double>& old, ValueKey key, double initial);

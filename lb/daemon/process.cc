@@ -157,7 +157,8 @@ int Process::Run() {
 void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   snapshot->generation = ++generation_;
   const conf::Config& config = *snapshot->config;
-  FillSlots(*snapshot, registry_.Configure(config, tls::GroupsInUse(config.tls.groups)));
+  FillSlots(*snapshot, registry_.Configure(config, tls::GroupsInUse(config.tls.groups),
+                                           NamesAnsweredBy(config, snapshot->maps)));
   for (WorkerParts& worker : snapshot->workers)
     worker.listeners = Announce(*snapshot, worker.listeners);
   if (!config.tls.ticket_keys.empty()) {

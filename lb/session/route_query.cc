@@ -136,17 +136,28 @@ const balance::Home* HomeOf(const Parts& parts, const route::Decision& decision,
 
 void CountDecision(metrics::Recorder& recorder, const Parts& parts, const route::Decision& decision,
                    const balance::Home* home) {
-  if (decision.kind == route::Decision::Kind::kUnknown) return;
+  if (decision.kind == route::Decision::Kind::kUnknown) return;  // by no rule
   const metrics::RuleSlots& rule = parts.rule_slots[decision.route][decision.rule];
-  size_t target = 0;
-  if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kPool)
-    target = 1 + decision.index;
-  if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kBackend)
-    target = 1 + parts.config->pools.size() + decision.index;
-  if (rule.decisions.size() > 1 && decision.kind == route::Decision::Kind::kAddress &&
-      home != nullptr)
-    target = 1 + parts.config->pools.size() + home->members.front()->backend_index;
-  recorder.RouteDecision(rule, target);
+  const size_t num_pools = parts.config->pools.size();
+  const auto answered = [&rule](size_t index) {
+    return rule.answers.empty() ? rule.target : rule.answers[index];
+  };
+  switch (decision.kind) {
+    case route::Decision::Kind::kPool:
+      return recorder.RouteDecision(answered(decision.index));
+    case route::Decision::Kind::kBackend:
+      return recorder.RouteDecision(answered(num_pools + decision.index));
+    case route::Decision::Kind::kAddress:
+      return recorder.RouteDecision(
+          home == nullptr ? rule.none : answered(num_pools + home->members.front()->backend_index));
+    case route::Decision::Kind::kReject:
+    case route::Decision::Kind::kTempFail:
+    case route::Decision::Kind::kRefused:
+      return recorder.RouteDecision(rule.none);
+    case route::Decision::Kind::kAsk:
+    case route::Decision::Kind::kUnknown:
+      return;
+  }
 }
 
 }  // namespace postern::session

@@ -176,6 +176,69 @@ TEST_F(RecorderTest, AReloadKeepsCountersAndHidesWhatIsGone) {
   EXPECT_NE(registry_.Text().find("listener=\"mx\""), std::string::npos);
 }
 
+// --- decisions of rules that ask a directory ------------------------------------------------------
+
+size_t NumDecisions(const std::string& text) {
+  size_t count = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    count += line.starts_with("postern_route_decisions_total{") ? 1 : 0;
+  return count;
+}
+
+conf::Config ThousandBackends() {
+  conf::Config config;
+  for (int i = 0; i < 1000; ++i) config.backends.emplace_back().name = "mail" + std::to_string(i);
+  config.pools.emplace_back().name = "store";
+  conf::Directory& people = config.directories.emplace_back();
+  people.name = "people";
+  people.type = conf::Directory::Type::kRedis;
+  conf::Directory& old = config.directories.emplace_back();
+  old.name = "old";
+  old.type = conf::Directory::Type::kLdap;
+  old.table = {{"a*", "mail1"}, {"b*", "store"}, {"*", "mail1"}};
+  conf::Directory& map = config.directories.emplace_back();
+  map.name = "map";
+  map.type = conf::Directory::Type::kFile;
+  conf::Route& route = config.routes.emplace_back();
+  route.name = "users";
+  for (int i = 0; i < 50; ++i) {
+    conf::Rule& rule = route.rules.emplace_back();
+    rule.name = "rule" + std::to_string(i);
+    rule.directory = i == 0 ? "old" : i == 1 ? "map" : "people";
+  }
+  return config;
+}
+
+TEST(RouteDecisionsTest, OnlyAnswersThatAreKnownBeforehandAreThereFromTheStart) {
+  Registry registry;
+  const Registry::Slots slots =
+      registry.Configure(ThousandBackends(), {}, {{"mail5"}, {}, {"mail7", "mail8"}});
+  // A refusal each; what the table, and what the map can answer.
+  EXPECT_EQ(NumDecisions(registry.Text()), 50U + 2 + 2);
+  EXPECT_EQ(registry.Value(
+                "postern_route_decisions_total{route=\"users\",rule=\"rule1\",pool=\"mail8\"}"),
+            0);
+  Recorder recorder(registry);
+  recorder.RouteDecision(slots.rules[0][9].answers[1 + 77]);
+  EXPECT_EQ(NumDecisions(registry.Text()), 50U + 2 + 2 + 1);
+  EXPECT_EQ(registry.Value(
+                "postern_route_decisions_total{route=\"users\",rule=\"rule9\",pool=\"mail77\"}"),
+            1);
+}
+
+TEST(RouteDecisionsTest, AReloadThatLearnsMoreAnswersShowsThem) {
+  Registry registry;
+  conf::Config config = ThousandBackends();
+  (void)registry.Configure(config);
+  EXPECT_EQ(NumDecisions(registry.Text()), 50U + 2);
+  (void)registry.Configure(config, {}, {{}, {}, {"mail3"}});
+  EXPECT_EQ(NumDecisions(registry.Text()), 50U + 2 + 1);
+  config.routes[0].rules[0].value = "mail1";
+  (void)registry.Configure(config);
+  EXPECT_EQ(NumDecisions(registry.Text()), 50U + 1);
+}
+
 TEST_F(RecorderTest, CountsOfAThreadOutliveIt) {
   {
     Recorder recorder(registry_);

@@ -165,6 +165,21 @@ TEST_F(ImapDirectoryTest, ARefusalForNowKeepsTheDirectorysWaitToo) {
   EXPECT_THAT(world_.Read(), HasSubstr("[UNAVAILABLE]"));
 }
 
+TEST_F(ImapDirectoryTest, AFailingDirectoryOfARuleWithAPoolIsNoDecisionForIt) {
+  world_.config.routes[0].rules[0].action = conf::Rule::ToPool{"p"};
+  people_->SayAtOnce(Kind::kFailed);
+  Begin();
+  EXPECT_THAT(world_.LogIn(), HasSubstr("[UNAVAILABLE]"));
+  people_->SayAtOnce(Kind::kFound, "anything");
+  EXPECT_THAT(world_.LogIn(), HasSubstr(" OK "));
+  const auto decisions = [this](const std::string& pool) {
+    return world_.Metric("postern_route_decisions_total{route=\"r\",rule=\"mapped\",pool=\"" +
+                         pool + "\"}");
+  };
+  EXPECT_EQ(decisions(""), 1);
+  EXPECT_EQ(decisions("p"), 1);
+}
+
 TEST_F(ImapDirectoryTest, ARefusalsTextIsPassedWhereWantedAndItsWaitIsKept) {
   world_.listener().pass_refusal_text = true;
   io::LookupAnswer answer;
