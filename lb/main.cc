@@ -51,11 +51,24 @@ int main(int argc, char** argv) {
       "explain", "say where a user or recipient would go now, by which rule, and why"));
   daemon::RouteWords words;
   explain->add_option("--listener", words.listener, "where the client comes in")->required();
-  explain->add_option("--user", words.user, "as it logs in");
-  explain->add_option("--recipient", words.recipient, "of a message, on an smtp listener");
+  CLI::Option* user = explain->add_option("--user", words.user, "as it logs in");
+  CLI::Option* recipient =
+      explain->add_option("--recipient", words.recipient, "of a message, on an smtp listener");
   explain->add_option("--client", words.client, "its IP address");
   explain->add_option("--sni", words.sni, "the name that it asks for in TLS");
   explain->add_flag("--json", is_json, "as the API answers");
+  std::string plan, against;
+  CLI::Option* plan_option =
+      explain
+          ->add_option("--plan", plan,
+                       "a file of users, or of recipients, one a line (-: standard input): say "
+                       "where each would go, asking the directories, not the running process")
+          ->excludes(user)
+          ->excludes(recipient);
+  explain
+      ->add_option("--against", against,
+                   "another configuration: say only who would go elsewhere with it")
+      ->needs(plan_option);
   CLI::App* reload = add_config(
       app.add_subcommand("reload", "have the running process read its configuration anew"));
   std::string backend;
@@ -89,6 +102,8 @@ int main(int argc, char** argv) {
     return daemon::WatchStatus(config,
                                std::chrono::milliseconds(static_cast<int64_t>(interval * 1000)));
   if (status->parsed()) return daemon::ShowStatus(config, form);
+  if (explain->parsed() && *plan_option)
+    return daemon::PlanHomes(config, against, plan, words, form);
   if (explain->parsed()) return daemon::ExplainRoute(config, words, form);
   if (reload->parsed()) return daemon::AskReload(config);
   for (const CLI::App* said : {drain, resume, maintenance})

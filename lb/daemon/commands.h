@@ -33,6 +33,11 @@ struct RouteWords {
 };
 [[nodiscard]] int ExplainRoute(const std::string& config_path, const RouteWords& words,
                                StatusForm form);
+// Whose home would be another one with the configuration `against`, or with none where everybody's
+// home is; asks the directories itself, not the running process. plan: a file of names, "-": stdin.
+// Also 1: somebody's home cannot be known, or a line is no name.
+[[nodiscard]] int PlanHomes(const std::string& config_path, const std::string& against,
+                            const std::string& plan, const RouteWords& words, StatusForm form);
 [[nodiscard]] int AskReload(const std::string& config_path);
 // backend: BACKEND or BACKEND/PROTOCOL; action: drain, resume, maintenance.
 [[nodiscard]] int SayOfBackend(const std::string& config_path, const std::string& action,

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/directories.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "lb/directory/auth_http.h"
@@ -80,6 +81,13 @@ std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config
     }
   }
   return names;
+}
+
+bool UsesLdap(const conf::Config& config) {
+  return std::any_of(config.directories.begin(), config.directories.end(),
+                     [](const conf::Directory& directory) {
+                       return directory.type == conf::Directory::Type::kLdap;
+                     });
 }
 
 OwnDirectories MakeDirectories(

@@ -43,6 +43,8 @@ using LoadedMaps = std::vector<LoadedMap>;  // as Config::directories
 [[nodiscard]] std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config,
                                                                     const LoadedMaps& maps);
 
+[[nodiscard]] bool UsesLdap(const conf::Config& config);
+
 // A worker's own.
 struct OwnDirectories {
   std::vector<std::shared_ptr<io::Directory>> all;                  // as Config::directories

@@ -18,11 +18,6 @@ namespace {
 
 using Kind = route::Decision::Kind;
 
-// What mail goes to is its recipient's home, known before any user is.
-bool GoesByRecipient(conf::Protocol protocol) {
-  return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kLmtp;
-}
-
 const conf::Listener* FindListener(const conf::Config& config, std::string_view name) {
   for (const conf::Listener& listener : config.listeners)
     if (listener.name == name) return &listener;
@@ -44,30 +39,6 @@ std::string TempFail(bool is_by_recipient, std::string_view text, std::string_vi
       Or(text, is_by_recipient ? WordsOf(proto::SmtpText::kRouteTempFail) : "a temporary failure");
   if (!why.empty()) words += " (" + std::string(why) + ")";
   return words;
-}
-
-// What the client gets, for want of a home.
-std::string AnswerOf(const route::Decision& decision, bool is_by_recipient) {
-  switch (decision.kind) {
-    case Kind::kReject:
-      return Or(decision.text, is_by_recipient ? WordsOf(proto::SmtpText::kRejected)
-                                               : "refused as a wrong password is");
-    case Kind::kTempFail:
-      return TempFail(is_by_recipient, decision.text, decision.why);
-    case Kind::kRefused:
-      return "it hangs on the password";
-    case Kind::kUnknown:
-      return std::string(is_by_recipient ? WordsOf(proto::SmtpText::kUnknownUser)
-                                         : "refused as a wrong password is") +
-             " (no rule matches)";
-    case Kind::kAddress:
-      return TempFail(is_by_recipient, "", "the directory names a server that is not configured");
-    case Kind::kPool:
-    case Kind::kBackend:
-    case Kind::kAsk:
-      break;
-  }
-  return "";
 }
 
 bool HasAddress(const balance::Endpoint& endpoint) {
@@ -116,6 +87,33 @@ std::string AsArray(const auto& items, const auto& print) {
 }
 
 }  // namespace
+
+bool GoesByRecipient(conf::Protocol protocol) {
+  return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kLmtp;
+}
+
+std::string AnswerOf(const route::Decision& decision, bool is_by_recipient) {
+  switch (decision.kind) {
+    case Kind::kReject:
+      return Or(decision.text, is_by_recipient ? WordsOf(proto::SmtpText::kRejected)
+                                               : "refused as a wrong password is");
+    case Kind::kTempFail:
+      return TempFail(is_by_recipient, decision.text, decision.why);
+    case Kind::kRefused:
+      return "it hangs on the password";
+    case Kind::kUnknown:
+      return std::string(is_by_recipient ? WordsOf(proto::SmtpText::kUnknownUser)
+                                         : "refused as a wrong password is") +
+             " (no rule matches)";
+    case Kind::kAddress:
+      return TempFail(is_by_recipient, "", "the directory names a server that is not configured");
+    case Kind::kPool:
+    case Kind::kBackend:
+    case Kind::kAsk:
+      break;
+  }
+  return "";
+}
 
 struct Explainer::Run {
   const std::shared_ptr<const session::Parts> parts;

@@ -73,6 +73,11 @@ struct Explanation {
 // As the API answers.
 [[nodiscard]] std::string AsJson(const Explanation& explanation);
 
+// What mail goes to is its recipient's home, known before any user is.
+[[nodiscard]] bool GoesByRecipient(conf::Protocol protocol);
+// What the client gets, for want of a home.
+[[nodiscard]] std::string AnswerOf(const route::Decision& decision, bool is_by_recipient);
+
 class Explainer {
  public:
   using Done = std::function<void(const base::Result<Explanation>& made)>;

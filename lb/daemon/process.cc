@@ -53,13 +53,6 @@ void LogInvalidCertificates(const Snapshot& snapshot, base::WallTime now) {
                         {"why", "clients will refuse it"}});
 }
 
-bool UsesLdap(const conf::Config& config) {
-  return std::any_of(config.directories.begin(), config.directories.end(),
-                     [](const conf::Directory& directory) {
-                       return directory.type == conf::Directory::Type::kLdap;
-                     });
-}
-
 }  // namespace
 
 Process::Process(std::string config_path)

@@ -194,9 +194,8 @@ void CollectProblems(Snapshot& snapshot) {
                                 "(-DBORINGSSL_ROOT=...)");
 }
 
-}  // namespace
-
-base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf::Config> config,
+// Rules, names, endpoints and maps.
+base::Result<std::shared_ptr<Snapshot>> BeginSnapshot(std::shared_ptr<const conf::Config> config,
                                                       const SnapshotInputs& inputs) {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->config = std::move(config);
@@ -211,6 +210,35 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
                        in_force == nullptr ? nullptr : &in_force->maps, inputs.clock.Now());
   if (!maps) return base::Error{maps.error()};
   snapshot->maps = std::move(maps).value();
+  return snapshot;
+}
+
+base::Result<bool> BuildControl(Snapshot& snapshot, const SnapshotInputs& inputs,
+                                tls::TrustStores& trust_stores) {
+  ContextCache contexts(*snapshot.config, inputs, snapshot.certificates, trust_stores);
+  auto control = BuildParts(snapshot, contexts, {});
+  if (!control) return base::Error{control.error()};
+  snapshot.control = std::move(control).value();
+  return true;
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<Snapshot>> BuildWays(std::shared_ptr<const conf::Config> config,
+                                                  const SnapshotInputs& inputs) {
+  auto begun = BeginSnapshot(std::move(config), inputs);
+  if (!begun) return begun;
+  tls::TrustStores trust_stores;
+  if (const auto control = BuildControl(*begun.value(), inputs, trust_stores); !control)
+    return base::Error{control.error()};
+  return begun;
+}
+
+base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf::Config> config,
+                                                      const SnapshotInputs& inputs) {
+  auto begun = BeginSnapshot(std::move(config), inputs);
+  if (!begun) return begun;
+  std::shared_ptr<Snapshot> snapshot = std::move(begun).value();
   if (!snapshot->config->tls.certificates.empty()) {
     auto loaded = tls::CertificateStore::Load(snapshot->config->tls.certificates);
     if (!loaded) return base::Error{loaded.error()};
@@ -222,10 +250,8 @@ base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(std::shared_ptr<const conf
     if (!worker) return base::Error{worker.error()};
     snapshot->workers.push_back(std::move(worker).value());
   }
-  ContextCache contexts(*snapshot->config, inputs, snapshot->certificates, trust_stores);
-  auto control = BuildParts(*snapshot, contexts, {});
-  if (!control) return base::Error{control.error()};
-  snapshot->control = std::move(control).value();
+  if (const auto control = BuildControl(*snapshot, inputs, trust_stores); !control)
+    return base::Error{control.error()};
   if (const auto health = BuildHealthTls(*snapshot, inputs, trust_stores); !health)
     return base::Error{health.error()};
   CollectProblems(*snapshot);

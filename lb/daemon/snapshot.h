@@ -77,6 +77,11 @@ struct SnapshotInputs {
 [[nodiscard]] base::Result<std::shared_ptr<Snapshot>> BuildSnapshot(
     std::shared_ptr<const conf::Config> config, const SnapshotInputs& inputs);
 
+// Of it what somebody needs who only asks for ways (control), without anything that serving needs:
+// no certificate, key or CA of the configuration is read, but for the CAs of directories.
+[[nodiscard]] base::Result<std::shared_ptr<Snapshot>> BuildWays(
+    std::shared_ptr<const conf::Config> config, const SnapshotInputs& inputs);
+
 void FillSlots(Snapshot& snapshot, const metrics::Registry::Slots& slots);
 
 // The listeners' settings with what the endpoints can do by now; the same objects where nothing has
