@@ -57,6 +57,7 @@ class ExampleTest : public testing::TestWithParam<std::string> {
     folder_.Write("ldap.secret", "secret\n");
     folder_.Write("probe.secret", "secret\n");
     folder_.Write("people.map", "alice@example.com store-a\n@sales.example.com store-new\n");
+    folder_.Write("regions.map", "@osaka.example.com new\nbob@example.com new\n");
     FileChecks checks;
     checks.pair = [&](const std::string& cert, const std::string& key) {
       pairs_.push_back(cert + " " + key);
@@ -102,8 +103,10 @@ INSTANTIATE_TEST_SUITE_P(All, ExampleTest, testing::ValuesIn(Examples()),
                          [](const auto& param_info) { return param_info.param; });
 
 TEST(ExamplesTest, TheOnesThatOperatorsLookForAreThere) {
-  EXPECT_THAT(Examples(), testing::ElementsAre("contract", "imap_pop3", "minimal", "mx", "start",
-                                               "submission", "tcp_sni"));
+  EXPECT_THAT(Examples(),
+              testing::ElementsAre("contract", "imap_pop3", "minimal", "mx", "staged_before",
+                                   "staged_department", "staged_percent", "staged_region", "start",
+                                   "submission", "tcp_sni"));
 }
 
 TEST(ExamplesTest, TheExampleOfEverythingShowsEveryTopLevelKey) {
