@@ -218,15 +218,19 @@ bool SmtpSession::HasOneBelowHard(const balance::Home& home) const {
 // Could a member take, with this home's recipient, all those of the transaction under way?
 bool SmtpSession::HasCommonEndpoint(const balance::Home& home) const {
   if (!relay_.has_home() || relay_.homes().front().home == &home) return false;
+  // Large homes are looked through once each, as each recipient may ask.
+  std::vector<size_t> num_homes(parts_->endpoints->endpoints().size());
+  for (const proto::HomeRef& each : relay_.homes())
+    for (const balance::Endpoint* member : static_cast<const balance::Home*>(each.home)->members)
+      ++num_homes[member->id];
+  const std::vector<proto::EndpointRef>& tried = relay_.tried();
   const balance::Admission admission{{}, env_.loop.Now(), false};
-  return std::any_of(
-      home.members.begin(), home.members.end(), [&](const balance::Endpoint* member) {
-        const proto::EndpointRef ref = member->state.get();
-        return std::all_of(relay_.homes().begin(), relay_.homes().end(),
-                           [ref](const proto::HomeRef& each) { return each.Contains(ref); }) &&
-               std::count(relay_.tried().begin(), relay_.tried().end(), ref) == 0 &&
-               CanTake(*member, admission);
-      });
+  return std::any_of(home.members.begin(), home.members.end(),
+                     [&](const balance::Endpoint* member) {
+                       return num_homes[member->id] == relay_.homes().size() &&
+                              std::count(tried.begin(), tried.end(), member->state.get()) == 0 &&
+                              CanTake(*member, admission);
+                     });
 }
 
 // What directories have said that judge logins themselves.
