@@ -2,9 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/plan.h"
 
-#include <array>
-#include <limits>
-
 #include "lb/base/bytes.h"
 #include "lb/daemon/explain.h"
 #include "lb/proto/sasl.h"
@@ -37,16 +34,6 @@ PlannedWay WayOf(const session::Parts& side, conf::Protocol protocol,
   way.is_known = decision.kind != Kind::kRefused && decision.kind != Kind::kAddress &&
                  (decision.kind != Kind::kTempFail || decision.why.empty());
   return way;
-}
-
-// Empty: it can be said in the protocol; else why not.
-std::string WhyUnusable(std::string_view name, conf::Protocol protocol) {
-  if (!GoesByRecipient(protocol))
-    return proto::IsUsableUser(name) ? "" : "no user can have this name";
-  const std::string args = "TO:<" + std::string(name) + ">";
-  const proto::SmtpPath path = proto::ParseRcptArgs(args);
-  const bool is_one = path.error == proto::SmtpPath::Error::kNone && path.address == name;
-  return is_one ? "" : "this is no address of a recipient";
 }
 
 }  // namespace
@@ -87,38 +74,45 @@ void Plan::Start() {
 }
 
 std::optional<std::string> Plan::NextName() {
-  std::array<char, kMaxLineBytes + 1> buffer{};
-  while (!has_ended_) {
-    names_.getline(buffer.data(), buffer.size());
-    const auto num_read = static_cast<size_t>(names_.gcount());
-    if (num_read == 0 && !names_.good()) break;
-    ++line_;
-    if (names_.fail() && !names_.eof()) {
-      // Longer than any name: the rest of it is passed over.
-      names_.clear();
-      names_.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-      ++totals_.num_bad_lines;
-      ear_.on_bad_line(line_,
-                       "the line is longer than " + std::to_string(kMaxLineBytes) + " bytes");
-      continue;
-    }
-    // What was read counts the line end, unless the file ends without one.
-    std::string_view name(buffer.data(), num_read - (names_.eof() ? 0 : 1));
-    if (names_.eof()) has_ended_ = true;
-    while (!name.empty() && (name.back() == ' ' || name.back() == '\t' || name.back() == '\r'))
-      name.remove_suffix(1);
-    while (!name.empty() && (name.front() == ' ' || name.front() == '\t')) name.remove_prefix(1);
-    if (name.empty() || name.front() == '#') continue;
-    std::string why = WhyUnusable(name, FindListener(*sides_.now, question_.listener)->protocol);
-    for (const auto& side : {sides_.now, sides_.then})
-      if (why.empty() && side != nullptr && side->user_key->Key(name).empty())
-        why = "nothing is left of it by what \"users\" says";
-    if (why.empty()) return std::string(name);
+  const auto is_bad = [this](const std::string& why) {
     ++totals_.num_bad_lines;
-    ear_.on_bad_line(line_, why);
+    ear_.on_bad_line(names_.line(), why);
+  };
+  std::string name;
+  while (!has_ended_) {
+    switch (names_.Next(name)) {
+      case conf::NameList::Read::kEnd:
+        has_ended_ = true;
+        break;
+      case conf::NameList::Read::kTooLong:
+        is_bad("the line is longer than " + std::to_string(conf::NameList::kMaxLineBytes) +
+               " bytes");
+        break;
+      case conf::NameList::Read::kName: {
+        const std::string why = WhyUnusable(name);
+        if (why.empty()) return name;
+        is_bad(why);
+        break;
+      }
+    }
   }
-  has_ended_ = true;
   return std::nullopt;
+}
+
+// Empty: the name can be said in the protocol, and be asked about; else why not.
+std::string Plan::WhyUnusable(const std::string& name) const {
+  if (GoesByRecipient(FindListener(*sides_.now, question_.listener)->protocol)) {
+    const std::string args = "TO:<" + name + ">";
+    const proto::SmtpPath path = proto::ParseRcptArgs(args);
+    if (path.error != proto::SmtpPath::Error::kNone || path.address != name)
+      return "this is no address of a recipient";
+  } else if (!proto::IsUsableUser(name)) {
+    return "no user can have this name";
+  }
+  for (const auto& side : {sides_.now, sides_.then})
+    if (side != nullptr && side->user_key->Key(name).empty())
+      return "nothing is left of it by what \"users\" says";
+  return "";
 }
 
 void Plan::Ask(Asked& asked, const session::Parts& side, bool is_then) {

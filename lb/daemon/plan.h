@@ -4,7 +4,7 @@
 // with each configuration. A home is a pool or a backend: which member of a pool takes the work is
 // no matter of a plan.
 // Does not: know passwords, so that a directory of type auth_http is not asked.
-// Limits:   kMaxAsked names at a time, kMaxLineBytes a line; totals by pairs of homes: memory does
+// Limits:   kMaxAsked names at a time, those of conf/name_list.h; totals by pairs of homes: memory does
 //           not grow with the number of names.
 // Owner:    `postern explain --plan`.   Thread: its loop's.
 // Tests:    test/daemon/plan_test.cc, test/integration/plan_test.py
@@ -21,6 +21,7 @@
 #include <string>
 #include <utility>
 
+#include "conf/name_list.h"
 #include "lb/base/address.h"
 #include "lb/io/loop.h"
 #include "lb/session/session_env.h"
@@ -61,7 +62,6 @@ struct PlanTotals {
 class Plan {
  public:
   static constexpr size_t kMaxAsked = 256;
-  static constexpr size_t kMaxLineBytes = 1024;
 
   struct Sides {
     std::shared_ptr<const session::Parts> now;
@@ -74,8 +74,7 @@ class Plan {
     std::function<void()> on_done;
   };
 
-  // What is passed outlives it. names: one a line, blanks about it and empty lines are nothing, '#'
-  // begins a comment.
+  // What is passed outlives it. names: as conf/name_list.h reads them.
   Plan(io::Loop& loop, metrics::Recorder& recorder, Sides sides, PlanQuestion question,
        std::istream& names, Ear ear);
   ~Plan();
@@ -93,6 +92,7 @@ class Plan {
   struct Asked;
   // Nothing: it was the last one.
   [[nodiscard]] std::optional<std::string> NextName();
+  [[nodiscard]] std::string WhyUnusable(const std::string& name) const;
   void Ask(Asked& asked, const session::Parts& side, bool is_then);
   void Pump();
 
@@ -100,11 +100,10 @@ class Plan {
   metrics::Recorder& recorder_;
   const Sides sides_;
   const PlanQuestion question_;
-  std::istream& names_;
+  conf::NameList names_;
   const Ear ear_;
   std::deque<std::unique_ptr<Asked>> asked_;  // in the order of the names
-  uint64_t line_ = 0;
-  bool has_ended_ = false;  // the names
+  bool has_ended_ = false;                    // the names
   bool is_pumping_ = false;
   PlanTotals totals_;
 };

@@ -47,7 +47,8 @@ void PlanPrinter::Begin() {
 void PlanPrinter::Say(const PlannedName& name) {
   if (name.is_known() && has_other_ && !name.is_moved()) return;
   if (form_ == Form::kJson) return SayAsJson(name);
-  std::string line = base::Printable(name.name, Plan::kMaxLineBytes) + "  " + InWords(name.now);
+  std::string line =
+      base::Printable(name.name, conf::NameList::kMaxLineBytes) + "  " + InWords(name.now);
   if (name.then) line += " -> " + InWords(*name.then);
   if (!name.is_known()) line += "  cannot be known";
   write_(line + "\n");
