@@ -40,7 +40,8 @@ class Simulation {
   }
 
   void Run() {
-    if (Chance(2)) world_.b1->behind_ok = Bytes(1 + rng_.Below(300));
+    // A POP3 server does not speak unasked, and is not believed if it does.
+    if (Chance(2) && is_imap()) world_.b1->behind_ok = Bytes(1 + rng_.Below(300));
     if (Chance(2)) world_.b2->behind_ok = world_.b1->behind_ok;
     world_.Begin();
     LoseClient();
