@@ -13,6 +13,7 @@ import atexit
 import glob
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from waiting import LOOPBACK, LabError, accepts, wait_until  # noqa: F401 (for t
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SERVERS = os.path.join(SOURCE, "build", "servers")
+FIRST_OUTGOING_PORT = 32768  # Linux's ip_local_port_range
 
 
 class Process:
@@ -131,14 +133,19 @@ class Lab:
     # --- what servers are made of -----------------------------------------------------------------
 
     def free_port(self):
-        """A loopback port that nobody has now, and that this lab gave to nobody else."""
+        """A loopback port that nobody has now, and that this lab gave to nobody else. Never one that the system gives
+        to who connects: a server that is stopped for a while must find its own free when it returns."""
         while True:
+            port = random.randrange(20000, FIRST_OUTGOING_PORT)
+            if port in self.ports:
+                continue
             with socket.socket() as probe:
-                probe.bind((LOOPBACK, 0))
-                port = probe.getsockname()[1]
-            if port not in self.ports:
-                self.ports.add(port)
-                return port
+                try:
+                    probe.bind((LOOPBACK, port))
+                except OSError:
+                    continue
+            self.ports.add(port)
+            return port
 
     def server_root(self):
         """The unpacked packages, at a place where the user of the servers can reach them."""

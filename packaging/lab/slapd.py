@@ -69,8 +69,9 @@ class Slapd:
 
     def start(self):
         host = LOOPBACK
+        # "none": why it ends, and no more.
         self.process = self._spawn("-f", self.config, "-h",
-                                   f"ldap://{host}:{self.ldap}/ ldaps://{host}:{self.ldaps}/", "-d", "0")
+                                   f"ldap://{host}:{self.ldap}/ ldaps://{host}:{self.ldaps}/", "-d", "none")
 
         def ready():
             if not self.process.is_running():

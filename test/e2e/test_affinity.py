@@ -42,7 +42,7 @@ class OwnStores(case.Case):
             "backends": backends,
             "pools": {"store": {"backends": list(backends), **pool}},
             "routes": {"users": [{"name": "all", "pool": "store"}]},
-            "health": {"interval": "1s", "fast_interval": "200ms"},
+            "health": {"interval": "2s", "fast_interval": "500ms"},
             "admin": {"address": admin},
         }, unique("node"))
         node.ports = ports
@@ -83,7 +83,7 @@ class OwnStores(case.Case):
             return {endpoint["state"] for row in rows if row["name"] == f"store{member + 1}"
                     for endpoint in row["endpoints"]} == {state}
         for node in self.nodes:
-            wait_until(lambda: is_so(node), f"member {member} to be {state}:\n" + node.log_text()[-2000:], 30)
+            wait_until(lambda: is_so(node), f"member {member} to be {state}:\n" + node.log_text()[-2000:])
 
 
 class SharedStorageTest(OwnStores):

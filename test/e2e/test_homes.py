@@ -193,7 +193,7 @@ class HomesTest(case.Case):
         self.everybody(lambda user: self.imap(user).logout())
         start(1)
         wait_until(lambda: self.sender.queue_length() == 0,
-                   "the sender's queue to be empty:\n" + self.sender.log_text()[-3000:], 40)
+                   "the sender's queue to be empty:\n" + self.sender.log_text()[-3000:], 90)
         for user in PEOPLE:
             home, other = ("east", "west") if HOMES[user] == "east" else ("west", "east")
             wait_until(lambda: len(self.in_mailbox(home, user)) >= len(wanted[user]), f"the mail of {user}")
