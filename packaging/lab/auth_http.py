@@ -8,6 +8,8 @@ import os
 import sys
 import urllib.parse
 
+from waiting import LOOPBACK, LabError, accepts, read, wait_until
+
 
 class AuthHttp:
     """`people`: address -> (password, {protocol: port of the home on loopback}); `url` is where it is asked."""
@@ -17,13 +19,12 @@ class AuthHttp:
         self.folder = lab.make_folder(f"auth-{name}")
         self.people = lab.write(os.path.join(self.folder, "people.json"), json.dumps(people), 0o600)
         self.port = lab.free_port()
-        self.url = f"http://127.0.0.1:{self.port}/auth"
+        self.url = f"http://{LOOPBACK}:{self.port}/auth"
         self.log = os.path.join(self.folder, "out.log")
         self.process = None
         self.start()
 
     def start(self):
-        from lab import LabError, accepts, wait_until
         self.process = self.lab.spawn(
             f"auth {self.name}", [sys.executable, os.path.abspath(__file__), self.people, str(self.port)],
             dict(os.environ), self.log, as_server=False)
@@ -38,8 +39,7 @@ class AuthHttp:
         self.process.kill()
 
     def log_text(self):
-        with open(self.log, encoding="utf-8") as text:
-            return text.read()
+        return read(self.log)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -60,7 +60,7 @@ def make_handler(people):
             self.send_response(200)
             if is_good:
                 self.send_header("Auth-Status", "OK")
-                self.send_header("Auth-Server", "127.0.0.1")
+                self.send_header("Auth-Server", LOOPBACK)
                 self.send_header("Auth-Port", str(ports[protocol]))
             else:
                 self.send_header("Auth-Status", "Invalid login or password")
@@ -74,5 +74,5 @@ def make_handler(people):
 
 if __name__ == "__main__":
     with open(sys.argv[1], encoding="utf-8") as text:
-        server = Server(("127.0.0.1", int(sys.argv[2])), make_handler(json.load(text)))
+        server = Server((LOOPBACK, int(sys.argv[2])), make_handler(json.load(text)))
     server.serve_forever()
