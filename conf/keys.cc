@@ -315,9 +315,9 @@ constexpr Key kRule[] = {
     Key{"migrated", T::kBool, "", "false", kNew,
         "The operator's word that the mailboxes of a `percent` rule are where it leads."},
     {"mixed", T::kObjectOrWord, "mixed defer", "defer", kNew,
-     "A recipient whose home is not the transaction's, which this rule gave: `defer` it to the next "
-     "transaction, or {\"relay\": POOL}: send the whole transaction there. An endpoint of both homes "
-     "is preferred to either."},
+     "A recipient whose home is not the transaction's, which this rule gave: `defer` it to the "
+     "next transaction, or {\"relay\": POOL}: send the whole transaction there. An endpoint of "
+     "both homes is preferred to either."},
     {"pool", T::kReference, "", "", kNew, "Leads to this pool."},
     {"backend", T::kReference, "", "", kNew, "Leads to this backend."},
     {"reject", T::kReply, "5xx", "", kNew,

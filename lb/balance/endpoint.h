@@ -210,8 +210,8 @@ class EndpointTable {
   // about IPv6) as its endpoint for the listener; null: no backend has.
   [[nodiscard]] const Home* HomeAt(std::string_view address, conf::Protocol listener) const;
   [[nodiscard]] const std::vector<Endpoint>& endpoints() const { return endpoints_; }
-  // Endpoints of every pool that the rules of a route can name, as homes or to relay to, for a
-  // listener's protocol: what may be announced is what all of these can do. answers: by directory, the names that it can answer.
+  // Endpoints of every pool that a route's rules can name, as homes or to relay to, for a protocol
+  // of listeners: what all can do may be announced. answers: by directory, the names it can answer.
   [[nodiscard]] std::vector<const Endpoint*> Eligible(
       const conf::Route& route, conf::Protocol listener,
       const std::vector<std::vector<std::string>>& answers = {}) const;

@@ -4,8 +4,8 @@
 // with each configuration. A home is a pool or a backend: which member of a pool takes the work is
 // no matter of a plan.
 // Does not: know passwords, so that a directory of type auth_http is not asked.
-// Limits:   kMaxAsked names at a time, those of conf/name_list.h; totals by pairs of homes: memory does
-//           not grow with the number of names.
+// Limits:   kMaxAsked names at a time, those of conf/name_list.h; totals by pairs of homes: memory
+//           does not grow with the number of names.
 // Owner:    `postern explain --plan`.   Thread: its loop's.
 // Tests:    test/daemon/plan_test.cc, test/integration/plan_test.py
 // SPDX-License-Identifier: Apache-2.0

@@ -61,8 +61,8 @@ struct Decision {
   const Answered* answer = nullptr;
   // kTempFail for want of a usable answer, for logs; empty: by a rule. Lives as text does.
   std::string_view why;
-  // Of a home: where a transaction goes as a whole that has a recipient with another (Config::pools);
-  // nothing: that recipient is deferred.
+  // Of a home: the pool (Config::pools) to which a transaction goes as a whole that has a recipient
+  // with another home; nothing: that recipient is deferred.
   std::optional<uint32_t> relay;
 };
 

@@ -26,8 +26,8 @@ class RouteQuery {
 
   // route: an index of the router's. facts: what they point to is copied. login: only auth_http is
   // told of it; what it points to must live until the end. Without it auth_http is not asked (its
-  // server would count a login that failed): where that is to be asked, the decision is kRefused. known: what
-  // directories of the same parts have said already.
+  // server would count a login that failed): the decision is kRefused where that is to be asked.
+  // known: what directories of the same parts have said already.
   RouteQuery(std::shared_ptr<const Parts> parts, metrics::Recorder& recorder, io::Loop& loop,
              uint32_t route, const route::Facts& facts, std::optional<io::LoginFacts> login,
              std::vector<route::Answered> known = {});
