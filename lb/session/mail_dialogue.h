@@ -12,7 +12,7 @@
 // Owner:    one MailSession.   Thread: its worker's.
 // Limits:   of the listener; at most kMaxAhead bytes of what a client sends behind its login are
 //           kept, and as much of what it does not read.
-// Tests:    test/session/mail_session_test.cc, test/sim/
+// Tests:    test/session/mail_login_test.cc, mail_fault_test.cc, mail_client_test.cc, test/sim/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
