@@ -225,9 +225,9 @@ SocketStream::Next SocketStream::Read() {
   size_t total = 0;
   while (WantsRead()) {
     const size_t want = std::min(kFirstReadBytes << read_growth_, kMaxBytesPerWakeup - total);
-    // A peer that has much to say: not through our memory, where that is allowed.
+    // For a peer that has very much to say; less is as cheap through our memory.
     ssize_t n = kDeclined;
-    if (sink_ != nullptr && read_growth_ > 0 && tail_ == nullptr)
+    if (sink_ != nullptr && read_growth_ == kMaxGrowth && tail_ == nullptr)
       n = sink_->TakeFrom(fd_.get(), want);
     const bool is_forwarded = n != kDeclined;
     if (!is_forwarded) n = ::recv(fd_.get(), scratch, want, 0);
