@@ -102,7 +102,10 @@ constexpr Key kListener[] = {
     {"greet_delay", T::kDuration, "0ms..1m", "0s", kNew,
      "Pause before the greeting; who speaks during it is refused."},
     Key{"capabilities", T::kStrings, "", "", kNew,
-        "What is announced, instead of what the eligible backends have in common."}
+        "What is announced, instead of what the eligible backends have in common; of SMTP only "
+        "what "
+        "Postern can parse. CHUNKING is offered whatever they have, BINARYMIME only where "
+        "smtp.bare_newline is pass."}
         .Note("learned from the backends"),
     {"pass_refusal_text", T::kBool, "", "false", kNew,
      "A refused login is told in the backend's words, not in Postern's."},
@@ -393,7 +396,8 @@ constexpr Key kTimeouts[] = {
 
 constexpr Key kSmtp[] = {
     {"bare_newline", T::kWord, "reject normalize pass", "reject", kNew,
-     "A CR or LF alone in a message: refuse it, make it CRLF, or pass it on."},
+     "A CR or LF alone in a message, by DATA or in chunks: refuse it, make it CRLF, or pass it on. "
+     "Servers behind that take one for a line end are protected by the first two."},
     {"replay_memory", T::kSize, "4KiB..1GiB", "256KiB", kNew,
      "Message bytes kept in memory, so that the transaction can move to another backend."},
     {"replay_memory_total", T::kSize, "1MiB..1024GiB", "256MiB", kNew,

@@ -26,8 +26,10 @@ struct Row {
 
 // What Postern can parse (before login, or in the whole session for SMTP) or relay.
 constexpr std::array kSmtp = {Row{"PIPELINING", Rule::kAll}, Row{"SIZE", Rule::kSize},
-                              Row{"8BITMIME", Rule::kAll},   Row{"ENHANCEDSTATUSCODES", Rule::kAll},
-                              Row{"DSN", Rule::kAllKnown},   Row{"SMTPUTF8", Rule::kAllKnown}};
+                              Row{"8BITMIME", Rule::kAll}, Row{"ENHANCEDSTATUSCODES", Rule::kAll},
+                              Row{"DSN", Rule::kAllKnown}, Row{"SMTPUTF8", Rule::kAllKnown},
+                              // Where a server lacks it, the text goes there by DATA.
+                              Row{"CHUNKING", Rule::kAlways}, Row{"BINARYMIME", Rule::kAllKnown}};
 // After login everything is relayed, so whatever all endpoints have could be named; these are the
 // ones that clients look for before they log in. LITERAL+ holds after login too, hence "all".
 constexpr std::array kImap = {

@@ -18,7 +18,8 @@ bool IsKnownKeyword(ByteView line) {
   const ByteView keyword = line.substr(0, line.find(' '));
   for (const ByteView known :
        {ByteView("PIPELINING"), ByteView("SIZE"), ByteView("8BITMIME"), ByteView("SMTPUTF8"),
-        ByteView("DSN"), ByteView("ENHANCEDSTATUSCODES")})
+        ByteView("DSN"), ByteView("ENHANCEDSTATUSCODES"), ByteView("CHUNKING"),
+        ByteView("BINARYMIME")})
     if (base::EqualsIgnoreCase(keyword, known)) return true;
   return false;
 }
@@ -36,6 +37,7 @@ bool WaitsForReplies(SmtpVerb verb) {
     case SmtpVerb::kAuth:
     case SmtpVerb::kRset:
     case SmtpVerb::kQuit:
+    case SmtpVerb::kBdat:  // its octets go nowhere before there is a recipient
       return true;
     case SmtpVerb::kMail:
     case SmtpVerb::kRcpt:
@@ -45,7 +47,6 @@ bool WaitsForReplies(SmtpVerb verb) {
     case SmtpVerb::kHelp:
     case SmtpVerb::kExpn:
     case SmtpVerb::kEtrn:
-    case SmtpVerb::kBdat:
     case SmtpVerb::kXclient:
     case SmtpVerb::kXforward:
     case SmtpVerb::kHttp:
@@ -87,6 +88,11 @@ size_t SmtpRelay::ReadCommand(ByteView input) {
   const LineRead line = is_skipping_line_ ? LineRead{LineVerdict::kTooLong, {}, 0}
                                           : ReadLine(input, LineLimit(input));
   if (line.verdict == LineVerdict::kNeedMore) return 0;
+  if (line.verdict != LineVerdict::kLine && !is_skipping_line_ && front_ == Front::kCommand &&
+      base::StartsWithIgnoreCase(input, "BDAT")) {
+    Bdat({});  // whatever it wants to say: what follows may be octets
+    return 0;
+  }
   if (line.verdict == LineVerdict::kTooLong) {
     const Skipped skipped = SkipLine(input);
     is_skipping_line_ = !skipped.is_at_end;
@@ -125,7 +131,7 @@ size_t SmtpRelay::ReadCommand(ByteView input) {
 void SmtpRelay::RunCommand(const SmtpCommand& command, ByteView behind) {
   if (is_draining_ && IsSafePoint() && command.verb != SmtpVerb::kQuit)
     return SayGoodbye(SmtpText::kDraining, SessionResult::kDrained, "draining");
-  if (command.has_control) return Bad(SmtpText::kBadCharacter);
+  if (command.has_control && command.verb != SmtpVerb::kBdat) return Bad(SmtpText::kBadCharacter);
   const ByteView args = command.args;
   switch (command.verb) {
     case SmtpVerb::kHelo:
@@ -147,6 +153,9 @@ void SmtpRelay::RunCommand(const SmtpCommand& command, ByteView behind) {
     case SmtpVerb::kData:
       Data(args);
       return;
+    case SmtpVerb::kBdat:
+      Bdat(args);
+      break;
     case SmtpVerb::kRset:
       if (!args.empty()) return Bad(SmtpText::kBadArgument);
       ForgetTransaction();
@@ -167,7 +176,6 @@ void SmtpRelay::RunCommand(const SmtpCommand& command, ByteView behind) {
       break;
     case SmtpVerb::kExpn:
     case SmtpVerb::kEtrn:
-    case SmtpVerb::kBdat:
       Bad(SmtpText::kNotImplemented);
       break;
     case SmtpVerb::kXclient:
@@ -203,13 +211,12 @@ void SmtpRelay::SayEhlo() {
   AppendEhloLine(out, settings_.hostname);
   for (const std::string& keyword : settings_.capabilities) {
     if (!IsKnownKeyword(keyword)) continue;
+    if (base::StartsWithIgnoreCase(keyword, "BINARYMIME") && !announced_.binary_mime) continue;
     if (!base::StartsWithIgnoreCase(keyword, "SIZE")) {
       AppendEhloLine(out, keyword);
       continue;
     }
-    uint64_t size = settings_.limits.message;
-    if (announced_.max_size != 0) size = std::min(size, announced_.max_size);
-    AppendEhloLine(out, "SIZE " + std::to_string(size));
+    AppendEhloLine(out, "SIZE " + std::to_string(MessageLimit()));
   }
   if (settings_.tls == SmtpFrontTls::kOffered && !has_tls_) AppendEhloLine(out, "STARTTLS");
   if (settings_.is_submission && (has_tls_ || !settings_.auth_requires_tls)) {
@@ -246,11 +253,19 @@ void SmtpRelay::StartTls(ByteView args, ByteView behind) {
 SmtpText SmtpRelay::CheckParameters(const SmtpPath& path) const {
   uint16_t allowed = 0;
   if (announced_.size) allowed |= kParamSize;
-  if (announced_.eight_bit_mime) allowed |= kParamBody;
+  if (announced_.eight_bit_mime || announced_.binary_mime) allowed |= kParamBody;
   if (announced_.smtp_utf8) allowed |= kParamSmtpUtf8;
   if (announced_.dsn) allowed |= kParamRet | kParamEnvid | kParamNotify | kParamOrcpt;
   if (settings_.is_submission) allowed |= kParamAuth;
+  if (path.body == SmtpBody::kBinaryMime && !announced_.binary_mime)
+    return SmtpText::kUnknownParameter;
   return (path.parameters & ~allowed) == 0 ? SmtpText::kOk : SmtpText::kUnknownParameter;
+}
+
+// What is announced as SIZE.
+uint64_t SmtpRelay::MessageLimit() const {
+  const uint64_t own = settings_.limits.message;
+  return announced_.max_size == 0 ? own : std::min(own, announced_.max_size);
 }
 
 void SmtpRelay::Mail(ByteView args) {
@@ -263,10 +278,9 @@ void SmtpRelay::Mail(ByteView args) {
   if (const SmtpText text = CheckParameters(path); text != SmtpText::kOk) return Bad(text);
   const bool is_utf8 = (path.parameters & kParamSmtpUtf8) != 0;
   if (path.has_8bit && !is_utf8) return Bad(SmtpText::kNeedsUtf8);
-  uint64_t limit = settings_.limits.message;
-  if (announced_.max_size != 0) limit = std::min(limit, announced_.max_size);
-  if (path.size > limit) return Say(SmtpText::kTooLarge);
+  if (path.size > MessageLimit()) return Say(SmtpText::kTooLarge);
 
+  failed_chunks_.clear();
   mail_.stage = Stage::kEnvelope;
   mail_.number = ++num_transactions_;
   mail_.from = path.address;
@@ -286,7 +300,8 @@ void SmtpRelay::Mail(ByteView args) {
 }
 
 void SmtpRelay::Rcpt(ByteView args) {
-  if (mail_.stage != Stage::kEnvelope) return Bad(SmtpText::kNoMail);
+  if (mail_.stage != Stage::kEnvelope)
+    return Bad(mail_.stage == Stage::kNone ? SmtpText::kNoMail : SmtpText::kBadSequence);
   if (++mail_.num_rcpt_commands > settings_.limits.recipients)
     return Say(SmtpText::kTooManyRecipients);
   const SmtpPath path = ParseRcptArgs(args);
@@ -315,7 +330,8 @@ void SmtpRelay::Rcpt(ByteView args) {
 
 void SmtpRelay::Data(ByteView args) {
   if (!args.empty()) return Bad(SmtpText::kBadArgument);
-  if (mail_.stage != Stage::kEnvelope) return Bad(SmtpText::kNoMail);
+  if (mail_.stage != Stage::kEnvelope || mail_.body == SmtpBody::kBinaryMime)
+    return Bad(mail_.stage == Stage::kNone ? SmtpText::kNoMail : SmtpText::kBadSequence);
   if (mail_.num_rcpt_commands == 0) return Bad(SmtpText::kNoRecipients);
   mail_.stage = Stage::kDataAsked;
   mail_.data_ticket = replies_.Expect();

@@ -68,6 +68,10 @@ void SmtpExtensions::Learn(ByteView line) {
     dsn = true;
   } else if (EqualsIgnoreCase(keyword, "ENHANCEDSTATUSCODES")) {
     enhanced_status_codes = true;
+  } else if (EqualsIgnoreCase(keyword, "CHUNKING")) {
+    chunking = true;
+  } else if (EqualsIgnoreCase(keyword, "BINARYMIME")) {
+    binary_mime = true;
   } else if (EqualsIgnoreCase(keyword, "STARTTLS")) {
     starttls = true;
   } else if (EqualsIgnoreCase(keyword, "AUTH")) {

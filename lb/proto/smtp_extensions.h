@@ -1,7 +1,7 @@
 // smtp_extensions: what a server announces in EHLO, as far as Postern can relay it.
 //
 // Owner:    a value. Used for both legs: what a listener announces, what a backend has said.
-// Rules:    RFC 5321 4.1.1.1; RFC 1870 (SIZE), 2920, 3207, 4954, 6152, 6531, 3461, 2034; XCLIENT.
+// Rules:    RFC 5321 4.1.1.1; RFC 1870 (SIZE), 2920, 3207, 4954, 6152, 6531, 3461, 2034, 3030; XCLIENT.
 // Tests:    test/proto/smtp_extensions_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -21,6 +21,8 @@ struct SmtpExtensions {
   bool smtp_utf8 = false;
   bool dsn = false;
   bool enhanced_status_codes = false;
+  bool chunking = false;
+  bool binary_mime = false;
   bool starttls = false;
   bool auth = false;
   bool auth_plain = false;
@@ -30,6 +32,9 @@ struct SmtpExtensions {
   bool xclient = false;
   uint8_t xclient_attributes = 0;  // bits of XclientAttribute
   uint64_t max_size = 0;           // 0: none was named
+
+  // Text can go there by BDAT: in chunks that need not be answered one by one.
+  [[nodiscard]] bool takes_chunks() const { return chunking && pipelining; }
 
   // One keyword with its parameters: "SIZE 10240000", "AUTH=PLAIN LOGIN". Unknown ones are no harm.
   void Learn(base::ByteView keyword_line);

@@ -148,8 +148,10 @@ SmtpPath::Error ParseMailParameter(ByteView word, ByteView keyword, ByteView val
       path.body = SmtpBody::k8BitMime;
     } else if (EqualsIgnoreCase(value, "7BIT")) {
       path.body = SmtpBody::k7Bit;
+    } else if (EqualsIgnoreCase(value, "BINARYMIME")) {
+      path.body = SmtpBody::kBinaryMime;
     } else {
-      return Error::kUnknownParameter;  // BINARYMIME needs BDAT
+      return Error::kUnknownParameter;
     }
   } else if (EqualsIgnoreCase(keyword, "SMTPUTF8")) {
     bit = kParamSmtpUtf8;

@@ -2,7 +2,7 @@
 //
 // Does not: know states, limits of a session, or what was announced.
 // Rules:    RFC 5321 4.1.1, 4.1.2 (tolerant of blanks after the colon and of missing angle
-//           brackets, as real clients want it); RFC 1870, 6152, 6531, 3461, 4954 5 (parameters);
+//           brackets, as real clients want it); RFC 1870, 6152, 6531, 3461, 3030, 4954 5 (parameters);
 //           RFC 3461 4 (xtext). A control character anywhere is an error: what is put together
 //           from the parts can be one line only.
 // Owner:    nobody; views into the line that was given.
@@ -67,7 +67,7 @@ enum SmtpParameter : uint16_t {
   kParamOrcpt = 128,
 };
 
-enum class SmtpBody : uint8_t { kNone, k7Bit, k8BitMime };
+enum class SmtpBody : uint8_t { kNone, k7Bit, k8BitMime, kBinaryMime };
 
 // MAIL or RCPT, taken apart.
 struct SmtpPath {

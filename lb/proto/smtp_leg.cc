@@ -45,14 +45,19 @@ void SmtpRelay::OpenAnother() {
   actions_.emplace_back(OpenLeg{leg_.id});
 }
 
-void SmtpRelay::OnNobody(LegId leg, MonoTime now) {
+void SmtpRelay::OnNobody(LegId leg, bool has_untried, MonoTime now) {
   now_ = now;
   if (leg != leg_.id) return;
   leg_ = {};
   if (work_ == Work::kLogin) {
     FailLogin(Line(SmtpText::kAuthTempFail));
-  } else {
+  } else if (has_untried || tried_.empty() || mail_.lacking != tried_) {
     GiveUp(Line(SmtpText::kNobodyThere));
+  } else {
+    // They are there and well, but would not get it as it is.
+    GiveUp(Line(mail_.body == SmtpBody::kBinaryMime || mail_.body == SmtpBody::k8BitMime
+                    ? SmtpText::kNoConversion
+                    : SmtpText::kNoUtf8There));
   }
   FinishCall();
 }
@@ -152,9 +157,15 @@ void SmtpRelay::OnLadderReady() {
 
 // Has the backend all that this message uses?
 bool SmtpRelay::CoversTransaction(const SmtpExtensions& extensions) const {
+  return TakesText(extensions) && (!mail_.uses_dsn || extensions.dsn);
+}
+
+// Can its text and addresses go there as they are?
+bool SmtpRelay::TakesText(const SmtpExtensions& extensions) const {
   if (mail_.body == SmtpBody::k8BitMime && !extensions.eight_bit_mime) return false;
-  if (mail_.is_utf8 && !extensions.smtp_utf8) return false;
-  return !mail_.uses_dsn || extensions.dsn;
+  if (mail_.body == SmtpBody::kBinaryMime && !(extensions.binary_mime && extensions.takes_chunks()))
+    return false;
+  return !mail_.is_utf8 || extensions.smtp_utf8;
 }
 
 // --- replies ----------------------------------------------------------------------------------
@@ -163,7 +174,9 @@ size_t SmtpRelay::OnBack(LegId leg, ByteView input, MonoTime now) {
   now_ = now;
   size_t consumed = 0;
   // So many replies may be in the input: those to commands that had been sent before it came.
-  size_t num_due = leg == leg_.id && !leg_.is_early ? leg_.expected.size() : 0;
+  uint64_t num_due = 0;
+  if (leg == leg_.id && !leg_.is_early)
+    for (const Expected& expected : leg_.expected) num_due += 1 + expected.num_more;
   while (!is_over() && leg == leg_.id) {
     const ByteView rest = input.substr(consumed);
     if (leg_.state == Leg::State::kLadder) {
@@ -185,7 +198,7 @@ size_t SmtpRelay::OnBack(LegId leg, ByteView input, MonoTime now) {
       break;
     }
     consumed += result.consumed;
-    num_due -= std::min<size_t>(num_due, 1);
+    num_due -= std::min<uint64_t>(num_due, 1);
     TakeReply(result.reply);
   }
   if (leg == leg_.id) leg_.is_early = num_due == 0 && consumed < input.size();
@@ -201,7 +214,8 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
                                "unasked: " + OneLine(reply.lines)));
   }
   const Expected expected = leg_.expected.front();
-  if (reply.is_goodbye() && expected.what != Expect::kEnd) {
+  const bool is_in_text = expected.what == Expect::kChunk || expected.what == Expect::kEnd;
+  if (reply.is_goodbye() && !is_in_text) {
     if (leg_.is_idle) return CloseLeg(DropLeg::How::kAtOnce);
     // A word on the client is said to the client, if the backend knows who that is.
     if (leg_.knows_client && reply.HasSubject('7') && expected.transaction == mail_.number) {
@@ -211,7 +225,11 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
     }
     return OnLegFault(FaultNow(FaultKind::kTempfail, OneLine(reply.lines)));
   }
-  leg_.expected.erase(leg_.expected.begin());
+  if (expected.num_more > 0) {
+    --leg_.expected.front().num_more;
+  } else {
+    leg_.expected.erase(leg_.expected.begin());
+  }
   ArmLeg();
   if (expected.what == Expect::kRset) {
     if (reply.code != 250)
@@ -230,6 +248,8 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
       case Expect::kData:
         OnDataReply(reply, took);
         break;
+      case Expect::kChunk:
+        return OnChunkReply(reply);
       case Expect::kEnd:
         return OnEndReply(reply, took);
       case Expect::kRset:
@@ -256,6 +276,9 @@ void SmtpRelay::ArmLeg() {
     case Expect::kData:
       leg_.deadline = now_ + timeouts.data_start;
       break;
+    case Expect::kChunk:
+      leg_.deadline = now_ + timeouts.data_block;
+      break;
     case Expect::kEnd:
       leg_.deadline = now_ + timeouts.data_done;
       break;
@@ -277,6 +300,8 @@ void SmtpRelay::OnLegUnsent(LegId leg, size_t unsent_bytes, MonoTime now) {
   if (unsent_bytes > 0) {
     if (leg_.deadline == kNever || unsent_bytes < before)
       leg_.deadline = now_ + settings_.timeouts.data_block;
+  } else if (!leg_.expected.empty()) {
+    if (leg_.deadline == kNever) ArmLeg();  // chunks are not answered yet
   } else {
     leg_.deadline = kNever;
     if (mail_.stage == Stage::kEnding) HandOver();
@@ -296,6 +321,7 @@ Phase SmtpRelay::ReplyPhase() const {
     case Expect::kRcpt:
       return Phase::kRcpt;
     case Expect::kData:
+    case Expect::kChunk:
       return Phase::kData;
     case Expect::kEnd:
       return Phase::kDataReply;
@@ -427,6 +453,9 @@ void SmtpRelay::CloseLeg(DropLeg::How how) {
   if (leg_.id == 0) return;
   if (!MaySayQuit() && mail_.stage != Stage::kHandedOver) how = DropLeg::How::kAtOnce;
   if (how == DropLeg::How::kGently) back_output_ += "QUIT\r\n";
+  // Nobody will read what is still to be written there; the journal may be gone by then.
+  for (SmtpAction& action : actions_)
+    if (auto* const text = std::get_if<ToBack>(&action)) text->bytes = {};
   actions_.emplace_back(DropLeg{leg_.id, how});
   leg_ = {};
 }

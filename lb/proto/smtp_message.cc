@@ -15,6 +15,11 @@ namespace {
 constexpr uint64_t kClockBytes = 4096;
 }  // namespace
 
+void SmtpRelay::CountForClock(size_t num_bytes) {
+  clock_bytes_ += num_bytes;
+  if (clock_bytes_ >= kClockBytes) must_restart_clock_ = true;
+}
+
 size_t SmtpRelay::ReadText(ByteView input) {
   made_text_.clear();
   ByteView text;  // of this read: one slice, or made_text_
@@ -34,29 +39,36 @@ size_t SmtpRelay::ReadText(ByteView input) {
     made_text_ += step.piece;
     text = made_text_;
   }
-  clock_bytes_ += consumed;
-  if (clock_bytes_ >= kClockBytes) must_restart_clock_ = true;
-
-  if (mail_.stage == Stage::kText) {
-    if (scanner_.has_bare_newline() && !mail_.has_counted_newline) {
-      mail_.has_counted_newline = true;
-      reports_.OnBareNewline();
-    }
-    if (scanner_.has_bare_newline() && settings_.bare_newline == conf::BareNewline::kReject) {
-      Discard(Line(SmtpText::kBareNewline));
-    } else if (text.size() > settings_.limits.message - mail_.text_bytes) {
-      Discard(Line(SmtpText::kMessageTooLarge));
-    } else if (!text.empty()) {
-      TakeText(text);
-    }
-  }
+  CountForClock(consumed);
+  if (mail_.stage == Stage::kText) PassOn(text, scanner_.has_bare_newline());
   if (is_end) OnEndOfText();
   return consumed;
 }
 
-void SmtpRelay::TakeText(ByteView text) {
+// Text of one read; is there a newline that stands alone in all of the message so far?
+void SmtpRelay::PassOn(ByteView text, bool has_bare_newline) {
+  if (has_bare_newline && !mail_.has_counted_newline) {
+    mail_.has_counted_newline = true;
+    reports_.OnBareNewline();
+  }
+  if (has_bare_newline && settings_.bare_newline == conf::BareNewline::kReject)
+    return Discard(Line(SmtpText::kBareNewline));
+  if (text.size() > MessageLimit() - mail_.text_bytes)
+    return Discard(Line(SmtpText::kMessageTooLarge));
+  if (text.empty()) return;
   mail_.text_bytes += text.size();
   journal_.Append(text);
+  if (leg_.is_chunking) SayChunk(text.size());
+  SendText(text);
+}
+
+// To the backend, as it takes it.
+void SmtpRelay::SendText(ByteView text) {
+  if (mail_.is_chunked && !leg_.is_chunking) {
+    std::string dotted;
+    text = leg_.stuffer.Take(text, dotted);
+    if (!dotted.empty()) text = dotted_.emplace_back(std::move(dotted));
+  }
   actions_.emplace_back(ToBack{text});
 }
 
@@ -75,7 +87,13 @@ void SmtpRelay::HandOver() {
   // From here on the outcome is the backend's: nothing is replayed any more.
   mail_.stage = Stage::kHandedOver;
   journal_.Clear();
-  back_output_ += ".\r\n";
+  if (leg_.is_chunking) {
+    back_output_ += "BDAT 0 LAST\r\n";
+  } else {
+    // The dot stands on a line of its own, whatever the last octet of chunks was.
+    if (!leg_.stuffer.is_at_line_start()) back_output_ += "\r\n";
+    back_output_ += ".\r\n";
+  }
   leg_.expected.push_back({Expect::kEnd, mail_.number, 0, now_});
   ArmLeg();
 }
@@ -93,10 +111,18 @@ void SmtpRelay::Discard(ByteView reply) {
   wait_ = Wait::kNothing;
 }
 
-// The next backend has said 354: it gets what the last one got.
+// The backend takes text from here on.
+void SmtpRelay::OpenText() {
+  if (mail_.stage != Stage::kDataAsked) return Replay();
+  mail_.stage = Stage::kText;
+  wait_ = Wait::kNothing;
+}
+
+// The next backend gets what the last one got.
 void SmtpRelay::Replay() {
-  for (size_t i = 0; i < journal_.num_blocks(); ++i)
-    actions_.emplace_back(ToBack{journal_.Block(i)});
+  dotted_.clear();
+  if (leg_.is_chunking && journal_.size() > 0) SayChunk(journal_.size());
+  for (size_t i = 0; i < journal_.num_blocks(); ++i) SendText(journal_.Block(i));
   wait_ = mail_.stage == Stage::kText ? Wait::kNothing : Wait::kDataEnd;
 }
 
@@ -111,13 +137,13 @@ void SmtpRelay::OnEarlyReply(const SmtpReply& reply) {
 
 void SmtpRelay::OnEndReply(const SmtpReply& reply, base::Duration took) {
   if (!reply.is_ok() && !reply.is_4yz() && !reply.is_5yz()) {
-    SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "final dot: " + OneLine(reply.lines));
+    SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "end of data: " + OneLine(reply.lines));
     fault.phase = Phase::kDataReply;
     return OnLegFault(std::move(fault));
   }
   phases_ms_[static_cast<size_t>(Phase::kDataReply)] = base::Seconds(took) * 1000;
   reports_.OnPhase(leg_.id, Phase::kDataReply, took);
-  leg_.is_data_open = leg_.is_mail_sent = false;
+  leg_.is_data_open = leg_.is_chunking = leg_.is_mail_sent = false;
   std::string line = reply.is_goodbye() ? WithCode(reply.lines, 451) : std::string(reply.lines);
   if (reply.is_goodbye()) CloseLeg(DropLeg::How::kAtOnce);
   EndText(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kDataReply, ""});

@@ -20,8 +20,12 @@ SmtpRelay::SmtpRelay(const SmtpSettings& settings, const SmtpClient& client, Smt
       reports_(reports),
       has_tls_(settings.tls == SmtpFrontTls::kActive),
       journal_(budget, settings.replay_memory),
-      scanner_(SmtpDataScanner::BareNewlines::kKeep) {
+      scanner_(SmtpDataScanner::BareNewlines::kKeep),
+      chunk_scanner_(SmtpChunkScanner::BareNewlines::kKeep) {
   for (const std::string& keyword : settings_.capabilities) announced_.Learn(keyword);
+  // Binary text may hold any CR and LF, and needs BDAT.
+  if (settings_.bare_newline != conf::BareNewline::kPass || !announced_.chunking)
+    announced_.binary_mime = false;
   login_deadline_ = client_.accepted + settings_.timeouts.login;
   phases_ms_.fill(-1);
 }
@@ -88,8 +92,8 @@ size_t SmtpRelay::OnFront(ByteView input, MonoTime now) {
   size_t consumed = 0;
   while (!is_over() && wait_ == Wait::kNothing) {
     const ByteView rest = input.substr(consumed);
-    if (front_ == Front::kData) {
-      consumed += ReadText(rest);
+    if (front_ == Front::kData || front_ == Front::kChunk) {
+      consumed += front_ == Front::kData ? ReadText(rest) : ReadChunk(rest);
       break;  // what it made of the text must be written before there is more
     }
     const size_t taken = ReadCommand(rest);
@@ -200,6 +204,8 @@ void SmtpRelay::OnFrontDeadline() {
 
 // The client's clock runs only while it is the client's turn.
 void SmtpRelay::FinishCall() {
+  // A chunk of no octets ends without one that would wake us.
+  if (front_ == Front::kChunk && chunk_.left == 0 && wait_ == Wait::kNothing) (void)ReadChunk({});
   if (is_over()) return;
   if (wait_ == Wait::kQueue && !replies_.is_full()) wait_ = Wait::kNothing;
   if (wait_ == Wait::kGreetDelay || wait_ == Wait::kTls) {
@@ -208,7 +214,7 @@ void SmtpRelay::FinishCall() {
   }
   FrontClock clock = FrontClock::kOff;
   if (wait_ == Wait::kNothing) {
-    if (front_ == Front::kData) {
+    if (front_ == Front::kData || front_ == Front::kChunk) {
       clock = FrontClock::kData;
     } else if (!replies_.has_pending()) {
       clock = FrontClock::kCommand;
@@ -264,6 +270,7 @@ Phase SmtpRelay::FrontPhase() const {
     case Front::kSasl:
       return Phase::kLogin;
     case Front::kData:
+    case Front::kChunk:
       return Phase::kData;
     case Front::kCommand:
     case Front::kEnded:

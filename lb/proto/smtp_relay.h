@@ -3,8 +3,8 @@
 //
 // Does not: touch sockets, TLS, routes, clocks or logs. Bytes, answers and the time come in;
 // actions and two buffers of bytes to write go out.
-// Rules:    RFC 5321 4.1-4.3; RFC 2920; RFC 3207 4.2 (forget everything on STARTTLS); RFC 4954 4;
-//           only a backend's 25z to the final dot becomes one; after hand-over nothing is replayed.
+// Rules:    RFC 5321 4.1-4.3; RFC 2920; RFC 3030; RFC 3207 4.2 (forget everything on STARTTLS);
+//           RFC 4954 4; only a backend's 25z to the end becomes one; behind that no replay.
 // Owner:    one SmtpSession, or a probe of the whole.   Thread: that session's worker; no locks.
 // Limits:   SmtpLimits; memory is bounded by them.
 // Why so:   MAIL is answered before the backend is known, replies of a pipelined group come from
@@ -12,7 +12,8 @@
 //           that is one state, so it is one machine.
 // Files:    smtp_relay.cc (what comes in), smtp_commands.cc (the client's verbs), smtp_login.cc
 //           (AUTH), smtp_transaction.cc (envelope and its replies), smtp_message.cc (text and its
-//           end), smtp_leg.cc (the backend's connection, moving to another).
+//           end), smtp_bdat.cc (text in chunks), smtp_leg.cc (the backend's connection, moving to
+//           another).
 // Tests:    test/proto/smtp_relay_test.cc and neighbours, test/dialogue/smtp/,
 //           test/fuzz/smtp_relay_fuzz.cc, test/sim/
 // SPDX-License-Identifier: Apache-2.0
@@ -21,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,6 +40,7 @@
 #include "lb/base/peer_name.h"
 #include "lb/proto/sasl.h"
 #include "lb/proto/smtp_back.h"
+#include "lb/proto/smtp_chunks.h"
 #include "lb/proto/smtp_data.h"
 #include "lb/proto/smtp_extensions.h"
 #include "lb/proto/smtp_grammar.h"
@@ -148,7 +151,7 @@ struct AskRoute {
   std::string_view name;  // valid until the answer
 };
 struct ToBack {
-  base::ByteView bytes;  // message text: a slice of the input or of the journal
+  base::ByteView bytes;  // message text: a slice of the input or of the journal; may be empty
 };
 struct OpenLeg {
   LegId leg = 0;  // the driver picks among homes() but tried(), then calls OnLegPicked or OnNobody
@@ -228,7 +231,8 @@ class SmtpRelay {
   void OnRoute(const RouteAnswer& answer, base::MonoTime now);
 
   void OnLegPicked(LegId leg, const SmtpLegFacts& facts, base::MonoTime now);
-  void OnNobody(LegId leg, base::MonoTime now);  // nobody can take it
+  // Nobody can take it; are there any that were not tried, being down or full?
+  void OnNobody(LegId leg, bool has_untried, base::MonoTime now);
   void OnLegConnected(LegId leg, base::MonoTime now);
   void OnLegTls(LegId leg, base::MonoTime now);
   [[nodiscard]] size_t OnBack(LegId leg, base::ByteView input, base::MonoTime now);
@@ -281,8 +285,10 @@ class SmtpRelay {
   [[nodiscard]] bool is_draining() const { return is_draining_; }
   // OnLegUnsent is to be called after writes to the leg.
   [[nodiscard]] bool wants_unsent() const { return leg_.is_data_open; }
-  // All text was written; the terminator follows once the leg's socket has taken it.
-  [[nodiscard]] bool is_terminator_next() const { return mail_.stage == Stage::kEnding; }
+  // All text was written; the terminator follows as soon as the leg's socket has taken it.
+  [[nodiscard]] bool is_terminator_next() const {
+    return mail_.stage == Stage::kEnding && !leg_.is_chunking;
+  }
   [[nodiscard]] uint64_t num_commands() const { return num_commands_; }
   // Of the login that the backend has accepted; empty: none.
   [[nodiscard]] const std::string& user() const;
@@ -297,7 +303,7 @@ class SmtpRelay {
   using Ticket = SmtpReplies::Ticket;
   static constexpr base::MonoTime kNever = base::MonoTime::max();
 
-  enum class Front : uint8_t { kGreeting, kCommand, kSasl, kData, kEnded };
+  enum class Front : uint8_t { kGreeting, kCommand, kSasl, kData, kChunk, kEnded };
   // Why the client's bytes are left alone.
   enum class Wait : uint8_t {
     kNothing,
@@ -308,9 +314,9 @@ class SmtpRelay {
     kQueue,      // too many replies are due
     kLogin,      // the backend's answer
     kRefusal,    // the time of a refusal
-    kDataStart,  // 354
+    kDataStart,  // 354, or a backend that takes chunks
     kLeg,        // within the text: the next backend
-    kDataEnd,    // the reply to the final dot
+    kDataEnd,    // the reply to the end of data
   };
   enum class FrontClock : uint8_t { kOff, kCommand, kData };
   enum class Work : uint8_t { kNone, kLogin, kTransaction };
@@ -329,8 +335,8 @@ class SmtpRelay {
     kNone,      // no transaction
     kEnvelope,  // MAIL was said
     kDataAsked,
-    kText,       // 354 was said to the client
-    kDiscarded,  // reading to the end of a text that will not be delivered
+    kText,       // 354 was said to the client, or a chunk is read, or the next one awaited
+    kDiscarded,  // reading to the end of a text, or chunk, that will not be delivered
     kEnding,     // all text is written, the terminator is not
     kHandedOver,
   };
@@ -346,6 +352,7 @@ class SmtpRelay {
     SmtpBody body = SmtpBody::kNone;
     bool is_utf8 = false;
     bool uses_dsn = false;
+    bool is_chunked = false;  // the client sends it by BDAT: text and journal have no dots stuffed
     uint64_t num_rcpt_commands = 0;
     std::vector<Recipient> recipients;
     size_t num_accepted = 0;  // told and not lost
@@ -357,6 +364,7 @@ class SmtpRelay {
     // The client was told of a recipient that cannot be had any more.
     bool is_broken = false;
     uint32_t moves = 0;
+    std::vector<EndpointRef> lacking;  // of those tried, who would not get it as it is
     Ticket data_ticket = 0;
     base::MonoTime data_asked;
     uint64_t text_bytes = 0;
@@ -364,12 +372,13 @@ class SmtpRelay {
     bool has_counted_newline = false;
   };
 
-  enum class Expect : uint8_t { kRset, kMail, kRcpt, kData, kEnd };
+  enum class Expect : uint8_t { kRset, kMail, kRcpt, kData, kChunk, kEnd };
   struct Expected {
     Expect what = Expect::kMail;
     uint64_t transaction = 0;  // an answer to a transaction that is over says nothing any more
     size_t recipient = 0;
     base::MonoTime sent;
+    uint64_t num_more = 0;  // of chunks: so many answers follow this one
   };
 
   struct Leg {
@@ -388,7 +397,9 @@ class SmtpRelay {
     bool is_mail_accepted = false;
     bool is_mail_refused = false;
     bool is_data_sent = false;
-    bool is_data_open = false;  // 354 came
+    bool is_data_open = false;  // 354 came, or chunks are sent
+    bool is_chunking = false;   // they are
+    SmtpDotStuffer stuffer;     // of chunked text that goes there by DATA
     bool is_idle = false;
     bool is_early = false;   // what is unread came when no answer was due
     bool is_dirty = false;   // RSET is due before the next MAIL
@@ -421,13 +432,13 @@ class SmtpRelay {
   [[nodiscard]] size_t LineLimit(base::ByteView input) const;
   void RunCommand(const SmtpCommand& command, base::ByteView behind);
   [[nodiscard]] SmtpText CheckParameters(const SmtpPath& path) const;
+  [[nodiscard]] uint64_t MessageLimit() const;
   void Hello(SmtpVerb verb, base::ByteView args);
   void SayEhlo();
   void StartTls(base::ByteView args, base::ByteView behind);
   void Mail(base::ByteView args);
   void Rcpt(base::ByteView args);
   void Data(base::ByteView args);
-  void Reset();
   void Quit(base::ByteView args);
 
   // smtp_login.cc
@@ -474,7 +485,10 @@ class SmtpRelay {
 
   // smtp_message.cc
   [[nodiscard]] size_t ReadText(base::ByteView input);
-  void TakeText(base::ByteView text);
+  void CountForClock(size_t num_bytes);
+  void PassOn(base::ByteView text, bool has_bare_newline);
+  void OpenText();
+  void SendText(base::ByteView text);
   void OnEndOfText();
   void Discard(base::ByteView reply);
   void Replay();
@@ -482,6 +496,15 @@ class SmtpRelay {
   void OnEndReply(const SmtpReply& reply, base::Duration took);
   void OnEarlyReply(const SmtpReply& reply);
   void EndText(base::ByteView reply, base::EndCause cause);
+
+  // smtp_bdat.cc
+  void Bdat(base::ByteView args);
+  void BeginChunks();
+  [[nodiscard]] size_t ReadChunk(base::ByteView input);
+  void OnEndOfChunk();
+  void RefuseChunks(base::ByteView reply);
+  void SayChunk(uint64_t size);
+  void OnChunkReply(const SmtpReply& reply);
 
   // smtp_leg.cc
   void ChooseLeg(bool is_idle_leg_good);
@@ -491,6 +514,7 @@ class SmtpRelay {
   void OnLadderReady();
   void NotePhase(base::Phase next);
   [[nodiscard]] bool CoversTransaction(const SmtpExtensions& extensions) const;
+  [[nodiscard]] bool TakesText(const SmtpExtensions& extensions) const;
   void TakeReply(const SmtpReply& reply);
   void OnLegFault(SmtpLegFault fault);
   void MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint, bool was_envelope_sent);
@@ -553,7 +577,17 @@ class SmtpRelay {
   bool has_held_recipient_ = false;  // it waits for the verdicts on those before it
   SmtpJournal journal_;
   SmtpDataScanner scanner_;
-  std::string made_text_;  // pieces of one read that had to be joined
+  // What BDAT has announced.
+  struct Chunk {
+    uint64_t left = 0;  // octets still to come
+    bool is_last = false;
+    SmtpText refusal = SmtpText::kOk;  // said at its end: it belongs to no transaction
+  };
+  Chunk chunk_;
+  SmtpChunkScanner chunk_scanner_;
+  std::string failed_chunks_;      // said to what is left of a chunked text that was refused
+  std::string made_text_;          // pieces of one read that had to be joined
+  std::list<std::string> dotted_;  // text that had to be dotted; stays until the actions are done
   std::array<double, base::kNumPhases> phases_ms_;
 
   FrontClock front_clock_ = FrontClock::kOff;

@@ -124,6 +124,7 @@ void SmtpRelay::PumpEnvelope() {
       leg_.is_data_sent || leg_.is_data_open || work_ != Work::kTransaction)
     return;
   if (!CoversTransaction(leg_.extensions)) {
+    if (!TakesText(leg_.extensions)) mail_.lacking.push_back(leg_.facts.endpoint);
     SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "lacks an extension that was announced");
     fault.phase = Phase::kHello;
     return OnLegFault(std::move(fault));
@@ -155,8 +156,9 @@ void SmtpRelay::SendMail() {
   back_output_.append("MAIL FROM:<").append(mail_.from).append(">");
   if (mail_.has_size && extensions.size)
     back_output_.append(" SIZE=").append(std::to_string(mail_.size));
-  if (mail_.body != SmtpBody::kNone && extensions.eight_bit_mime)
-    back_output_ += mail_.body == SmtpBody::k8BitMime ? " BODY=8BITMIME" : " BODY=7BIT";
+  if (mail_.body == SmtpBody::kBinaryMime) back_output_ += " BODY=BINARYMIME";
+  if (mail_.body == SmtpBody::k8BitMime) back_output_ += " BODY=8BITMIME";
+  if (mail_.body == SmtpBody::k7Bit && extensions.eight_bit_mime) back_output_ += " BODY=7BIT";
   if (mail_.is_utf8) back_output_ += " SMTPUTF8";
   back_output_ += mail_.parameters;
   if (!mail_.auth.empty() && extensions.auth) back_output_.append(" ").append(mail_.auth);
@@ -174,6 +176,11 @@ void SmtpRelay::SendRecipient(size_t index) {
 }
 
 void SmtpRelay::SendData() {
+  leg_.stuffer = {};
+  if (mail_.is_chunked && leg_.extensions.takes_chunks()) {
+    leg_.is_data_open = leg_.is_chunking = true;
+    return OpenText();
+  }
   back_output_ += "DATA\r\n";
   leg_.is_data_sent = true;
   leg_.expected.push_back({Expect::kData, mail_.number, 0, now_});
@@ -299,10 +306,10 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
   }
   if (reply.code == 354) {
     phases_ms_[static_cast<size_t>(Phase::kData)] = base::Seconds(took) * 1000;
-    if (mail_.stage != Stage::kDataAsked) return Replay();
-    mail_.stage = Stage::kText;
+    const bool is_answer = mail_.stage == Stage::kDataAsked && !mail_.is_chunked;
+    OpenText();
+    if (!is_answer) return;
     front_ = Front::kData;
-    wait_ = Wait::kNothing;
     scanner_ = SmtpDataScanner(settings_.bare_newline == conf::BareNewline::kNormalize
                                    ? SmtpDataScanner::BareNewlines::kNormalize
                                    : SmtpDataScanner::BareNewlines::kKeep);
@@ -321,6 +328,7 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
 }
 
 void SmtpRelay::AnswerData(ByteView reply) {
+  if (mail_.is_chunked) return RefuseChunks(reply);
   reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);
   replies_.Answer(mail_.data_ticket, reply);
   wait_ = Wait::kNothing;
@@ -332,6 +340,7 @@ void SmtpRelay::AnswerData(ByteView reply) {
 
 // RSET, a new hello, STARTTLS.
 void SmtpRelay::ForgetTransaction() {
+  failed_chunks_.clear();
   if (mail_.stage == Stage::kNone) return;
   EndTransaction({}, {base::SessionResult::kClientQuit, base::Side::kFront, FrontPhase(),
                       "given up by the client"});

@@ -302,8 +302,12 @@ void SmtpSession::Rearm() {
 // --- actions ----------------------------------------------------------------------------------
 
 void SmtpSession::Do(proto::ToBack& action) {
-  FlushBack();
-  if (back_.stream == nullptr) return;
+  if (action.bytes.empty() || back_.stream == nullptr) return;
+  if (const base::ByteView before = relay_.back_output(); !before.empty()) {
+    back_.bytes_out += before.size();
+    back_.stream->WritePart(before);  // the size of a chunk, mostly
+    relay_.ClearBackOutput();
+  }
   WriteBack(action.bytes);
 }
 

@@ -97,6 +97,7 @@ class SmtpSession final : public Session,
   void TellFault(base::EndCause& cause) const;
 
   [[nodiscard]] bool HasAnotherEndpoint() const;
+  [[nodiscard]] bool HasUntried(const balance::Home& home) const;
   [[nodiscard]] const balance::Endpoint* PickEndpoint(const balance::Home& home);
   void SetBusy();
   void SetFree(base::SessionResult result);

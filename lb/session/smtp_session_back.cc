@@ -297,6 +297,16 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
   }
 }
 
+// Members that could have been asked, were they well.
+bool SmtpSession::HasUntried(const balance::Home& home) const {
+  const std::vector<proto::EndpointRef>& tried = relay_.tried();
+  return std::any_of(
+      home.members.begin(), home.members.end(), [&tried](const balance::Endpoint* member) {
+        return member->conf->protocol != conf::Protocol::kLmtp &&
+               std::find(tried.begin(), tried.end(), member->state.get()) == tried.end();
+      });
+}
+
 bool SmtpSession::HasAnotherEndpoint() const {
   if (relay_.homes().empty()) return false;
   const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
@@ -335,7 +345,7 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   POSTERN_CHECK(parts_ != nullptr);        // the homes are its objects
   const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
   const balance::Endpoint* endpoint = PickEndpoint(home);
-  if (endpoint == nullptr) return relay_.OnNobody(action.leg, env_.loop.Now());
+  if (endpoint == nullptr) return relay_.OnNobody(action.leg, HasUntried(home), env_.loop.Now());
   back_ = Back{};
   back_.leg = action.leg;
   back_.parts = parts_;

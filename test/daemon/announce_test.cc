@@ -48,7 +48,8 @@ TEST_F(AnnounceTest, SmtpIsWhatAllHaveAndTheSmallestSize) {
   listener_.limits.message = 5000;
   Learn(0, {"PIPELINING", "SIZE 1000", "8BITMIME", "DSN", "CHUNKING"});
   Learn(1, {"PIPELINING", "SIZE 3000", "8BITMIME"});
-  EXPECT_THAT(Announce().capabilities, ElementsAre("PIPELINING", "SIZE 1000", "8BITMIME"));
+  EXPECT_THAT(Announce().capabilities,
+              ElementsAre("PIPELINING", "SIZE 1000", "8BITMIME", "CHUNKING"));
   listener_.limits.message = 500;
   EXPECT_THAT(Announce().capabilities, Contains("SIZE 500"));
 }
@@ -68,7 +69,7 @@ TEST_F(AnnounceTest, OperatorsListHoldsButForWhatCannotBeRelayed) {
   Learn(1, {"PIPELINING"});
   listener_.has_capabilities = true;
   listener_.capabilities = {"SIZE 77", "DSN", "CHUNKING", "STARTTLS"};
-  EXPECT_THAT(Announce().capabilities, ElementsAre("SIZE 77", "DSN"));
+  EXPECT_THAT(Announce().capabilities, ElementsAre("SIZE 77", "DSN", "CHUNKING"));
 }
 
 TEST_F(AnnounceTest, TokensAreOfferedWhereOneEndpointTakesThem) {

@@ -48,6 +48,13 @@ constexpr const char* kFrontLines[] = {
     "AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIHgBAQ==\r\n",
     "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\n",
     "XCLIENT ADDR=192.0.2.9\r\n",
+    "BDAT 7\r\none\r\n..",
+    "BDAT 8 LAST\r\n\n.\r\ntwo\r",
+    "BDAT 3 LAST\r\n.\r\n",
+    "BDAT 0 LAST\r\n",
+    "BDAT 20000\r\n",
+    "BDAT 18446744073709551617\r\n",
+    "MAIL FROM:<a@x.example> BODY=BINARYMIME\r\nRCPT TO:<b@y.example>\r\nBDAT 1\r\n\n",
 };
 
 constexpr const char* kBackLines[] = {
@@ -70,12 +77,15 @@ constexpr const char* kBackLines[] = {
     "454 4.7.0 later\r\n",
     "503 5.5.1 order\r\n",
     "xx\r\n",
+    "250-b\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 BINARYMIME\r\n",
+    "354 go\r\n552 5.2.2 full\r\n",
 };
 
 class Session final : public proto::SmtpReports, public proto::ReplayBudget {
  public:
   explicit Session(const uint8_t* config) {
-    capabilities_ = {"PIPELINING", "SIZE 100000", "8BITMIME", "SMTPUTF8", "DSN"};
+    capabilities_ = {"PIPELINING", "SIZE 100000", "8BITMIME",  "SMTPUTF8",
+                     "DSN",        "CHUNKING",    "BINARYMIME"};
     settings_.is_submission = config[0] % 2 != 0;
     settings_.tls = static_cast<proto::SmtpFrontTls>(config[0] / 2 % 3);
     settings_.require_tls = config[0] & 16;
@@ -280,7 +290,9 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   void ToLeg(ByteView bytes) {
     if (bytes.empty()) return;
     POSTERN_CHECK(is_connected_);
-    if (bytes == ".\r\n" && relay_->wants_unsent()) {
+    POSTERN_CHECK(chunk_left_ == 0);
+    if (relay_->wants_unsent() &&
+        (bytes == ".\r\n" || bytes == "\r\n.\r\n" || bytes == "BDAT 0 LAST\r\n")) {
       POSTERN_CHECK(unsent_ == 0);
       ++num_ends_;
       said_since_end_.clear();
@@ -302,9 +314,16 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
                           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") ==
                       ByteView::npos;  // of a login
       for (const char* verb : {"EHLO ", "MAIL FROM:<", "RCPT TO:<", "DATA", "RSET", "QUIT",
-                               "STARTTLS", "XCLIENT ", "AUTH "})
+                               "STARTTLS", "XCLIENT ", "AUTH ", "BDAT "})
         is_known = is_known || line.substr(0, std::char_traits<char>::length(verb)) == verb;
       POSTERN_CHECK(is_known);
+      if (line.substr(0, 5) == "BDAT ") {
+        // Its octets are all that may follow.
+        POSTERN_CHECK(bytes.empty());
+        const proto::SmtpChunk chunk = proto::ParseBdatArgs(line.substr(5));
+        POSTERN_CHECK(chunk.is_valid && chunk.size > 0 && !chunk.is_last);
+        chunk_left_ = chunk.size;
+      }
       if (settings_.is_submission && line.substr(0, 4) == "MAIL")
         POSTERN_CHECK(!relay_->user().empty());
     }
@@ -342,8 +361,14 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   }
 
   void Do(proto::ToBack& action) {
+    if (action.bytes.empty()) return;  // it was taken back
     FlushBack();
-    POSTERN_CHECK(leg_ != 0 && is_connected_ && !action.bytes.empty());
+    POSTERN_CHECK(leg_ != 0 && is_connected_);
+    if (chunk_left_ > 0) {
+      POSTERN_CHECK(action.bytes.size() <= chunk_left_);
+      chunk_left_ -= action.bytes.size();
+      return;
+    }
     text_ += action.bytes;
     if (text_.size() > 64) text_.erase(0, text_.size() - 64);
     POSTERN_CHECK(text_.find("\r\n.\r\n") == std::string::npos);
@@ -368,13 +393,15 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       text_ = "\r\n";
       num_ends_ = 0;
       unsent_ = 0;
+      chunk_left_ = 0;
       relay_->OnLegPicked(leg_, {endpoint, tls_, address_, "alice"}, now_);
       return;
     }
-    relay_->OnNobody(action.leg, now_);
+    relay_->OnNobody(action.leg, false, now_);
   }
 
   void Do(proto::DropLeg& action) {
+    chunk_left_ = 0;  // it ends within one where the octets were taken back
     FlushBack();
     if (action.leg == leg_) leg_ = 0;
   }
@@ -456,6 +483,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   proto::LegId leg_ = 0;
   proto::EndpointRef endpoint_ = nullptr;
   size_t unsent_ = 0;
+  uint64_t chunk_left_ = 0;  // of a chunk to the backend
   size_t taken_ = 0;
   size_t num_lines_ = 0, num_replies_ = 0, num_ends_ = 0;
   bool is_connected_ = false, is_first_ = true, wants_back_tls_ = false, wants_front_tls_ = false,

@@ -10,7 +10,6 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
-using testing::IsEmpty;
 using testing::Not;
 
 Capabilities Announce(CapabilityKind kind, const std::vector<const Capabilities*>& endpoints,
@@ -22,27 +21,38 @@ TEST(AnnounceForTest, SmtpIsWhatAllHave) {
   const Capabilities a = {"PIPELINING", "SIZE 1000", "8BITMIME", "DSN", "CHUNKING", "SMTPUTF8"};
   const Capabilities b = {"pipelining", "SIZE 500", "8BITMIME", "SMTPUTF8", "XCLIENT NAME"};
   EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&a, &b}),
-              ElementsAre("PIPELINING", "SIZE 500", "8BITMIME", "SMTPUTF8"));
+              ElementsAre("PIPELINING", "SIZE 500", "8BITMIME", "SMTPUTF8", "CHUNKING"));
 }
 
 TEST(AnnounceForTest, WhatIsNotParsedIsNeverAnnounced) {
-  const Capabilities all = {"CHUNKING", "BINARYMIME", "STARTTLS", "AUTH PLAIN", "VRFY", "ETRN"};
-  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&all}), IsEmpty());
+  const Capabilities all = {"LIMITS", "STARTTLS", "AUTH PLAIN", "VRFY", "ETRN"};
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&all}), ElementsAre("CHUNKING"));
+}
+
+// Text in chunks can go to any server, binary text to those alone that have BINARYMIME.
+TEST(AnnounceForTest, ChunksAreOfferedEverywhereAndBinaryTextWhereAllTakeIt) {
+  const Capabilities binary = {"CHUNKING", "BINARYMIME"}, plain = {"DSN"};
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&binary, &binary}),
+              ElementsAre("CHUNKING", "BINARYMIME"));
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&binary, &plain}), ElementsAre("CHUNKING"));
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&binary, nullptr}), Not(Contains("BINARYMIME")));
 }
 
 TEST(AnnounceForTest, AnUnknownEndpointHasTheUsualSet) {
   const Capabilities known = {"PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "SMTPUTF8"};
   EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&known, nullptr}),
-              ElementsAre("PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES"));
+              ElementsAre("PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"));
   EXPECT_THAT(Announce(CapabilityKind::kSmtp, {}),
-              ElementsAre("PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES"));
+              ElementsAre("PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"));
 }
 
 TEST(AnnounceForTest, SizeIsTheSmallestLimit) {
   const Capabilities none = {"SIZE"}, zero = {"SIZE 0"}, big = {"SIZE 9000"}, silent = {"DSN"};
-  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&none, &zero}, 700), ElementsAre("SIZE 700"));
-  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&big, &none}, 10000), ElementsAre("SIZE 9000"));
-  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&big, &silent}, 700), IsEmpty());
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&none, &zero}, 700),
+              ElementsAre("SIZE 700", "CHUNKING"));
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&big, &none}, 10000),
+              ElementsAre("SIZE 9000", "CHUNKING"));
+  EXPECT_THAT(Announce(CapabilityKind::kSmtp, {&big, &silent}, 700), ElementsAre("CHUNKING"));
   EXPECT_THAT(Announce(CapabilityKind::kSmtp, {nullptr}, 700), Contains("SIZE 700"));
 }
 
@@ -66,7 +76,8 @@ TEST(AnnounceForTest, Pop3) {
 TEST(AnnounceOverrideTest, KeepsOutWhatDependsOnTheState) {
   const Capabilities smtp = {"8BITMIME", "SIZE 5",  "CHUNKING",  "AUTH PLAIN",
                              "STARTTLS", "XCLIENT", "auth=LOGIN"};
-  EXPECT_THAT(AnnounceOverride(CapabilityKind::kSmtp, smtp), ElementsAre("8BITMIME", "SIZE 5"));
+  EXPECT_THAT(AnnounceOverride(CapabilityKind::kSmtp, smtp),
+              ElementsAre("8BITMIME", "SIZE 5", "CHUNKING"));
   const Capabilities imap = {"IMAP4rev1", "AUTH=PLAIN", "LOGINDISABLED", "X-OWN"};
   EXPECT_THAT(AnnounceOverride(CapabilityKind::kImap, imap), ElementsAre("IMAP4rev1", "X-OWN"));
   const Capabilities pop3 = {"USER", "SASL PLAIN", "STLS", "EXPIRE 5"};

@@ -13,7 +13,7 @@ TEST(SmtpExtensionsTest, ReadsKeywords) {
   const SmtpExtensions extensions = ParseEhloReply(
       "250-mx PIPELINING\r\n250-size 1000\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n"
       "250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n250-AUTH PLAIN XOAUTH2\r\n"
-      "250-XCLIENT NAME ADDR FUTURE\r\n250 CHUNKING\r\n");
+      "250-XCLIENT NAME ADDR FUTURE\r\n250-BINARYMIME\r\n250 CHUNKING\r\n");
   EXPECT_FALSE(extensions.pipelining);  // that was the greeting
   EXPECT_TRUE(extensions.size);
   EXPECT_EQ(extensions.max_size, 1000U);
@@ -22,6 +22,8 @@ TEST(SmtpExtensionsTest, ReadsKeywords) {
   EXPECT_TRUE(extensions.dsn);
   EXPECT_TRUE(extensions.starttls);
   EXPECT_TRUE(extensions.enhanced_status_codes);
+  EXPECT_TRUE(extensions.chunking);
+  EXPECT_TRUE(extensions.binary_mime);
   EXPECT_TRUE(extensions.auth);
   EXPECT_TRUE(extensions.auth_plain);
   EXPECT_TRUE(extensions.auth_xoauth2);

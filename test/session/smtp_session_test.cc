@@ -95,6 +95,48 @@ TEST_F(SmtpSessionTest, ChargesEachTransactionWithItsOwn) {
   EXPECT_EQ(world_.transactions[1].bytes_in, 25U + 23U + 6U + 18U);
 }
 
+TEST_F(SmtpSessionTest, PassesChunksOn) {
+  world_.server(1).keywords.emplace_back("CHUNKING");
+  world_.Hello();
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n");
+  world_.Send("BDAT 7\r\nfirst\r\nBDAT 6 LAST\r\n.\r\n.\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250 250 250");
+  ASSERT_EQ(world_.server(1).messages.size(), 1U);
+  EXPECT_EQ(world_.server(1).messages[0].text, "first\r\n.\r\n.\r\n");
+  EXPECT_TRUE(world_.server(1).messages[0].is_chunked);
+  ASSERT_EQ(world_.transactions.size(), 1U);
+  EXPECT_EQ(world_.transactions[0].size, 13U);
+  EXPECT_EQ(world_.transactions[0].queue_id, "b1Q1");
+  EXPECT_EQ(world_.transactions[0].commands, 5U);  // EHLO, MAIL, RCPT, BDAT twice
+}
+
+// For good only where every server of the pool has been asked.
+TEST_F(SmtpSessionTest, RefusesForNowWhatAServerThatIsAwayMightTake) {
+  for (int i = 1; i <= 2; ++i) world_.server(i).keywords = {"PIPELINING"};
+  world_.Hello();
+  world_.state("b2").admin = balance::AdminState::kDrain;
+  world_.Send("MAIL FROM:<a@x.example> BODY=8BITMIME\r\nRCPT TO:<b@y.example>\r\nRSET\r\n");
+  EXPECT_EQ(world_.Codes(), "250 451 250");
+  world_.state("b2").admin = balance::AdminState::kReady;
+  world_.Send("MAIL FROM:<a@x.example> BODY=8BITMIME\r\nRCPT TO:<b@y.example>\r\n");
+  EXPECT_EQ(world_.Codes(), "250 554");
+}
+
+TEST_F(SmtpSessionTest, PassesALargeMessageInChunksThroughSmallWindows) {
+  world_.net.options.window_bytes = 3000;
+  world_.net.options.cut = SimCut::kRandom;
+  std::string text;
+  for (int i = 0; i < 20000; ++i) text += "line " + std::to_string(i) + "\r\n.\r\n";
+  world_.server(1).keywords.emplace_back("CHUNKING");
+  world_.Hello();
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n");
+  world_.Send("BDAT " + std::to_string(text.size()) + "\r\n" + text + "BDAT 0 LAST\r\n");
+  world_.Wait(seconds(60));
+  EXPECT_EQ(world_.Codes(), "250 250 250 250");
+  ASSERT_EQ(world_.server(1).messages.size(), 1U);
+  EXPECT_EQ(world_.server(1).messages[0].text, text);
+}
+
 TEST_F(SmtpSessionTest, ByteByByteIsTheSame) {
   world_.net.options.cut = SimCut::kByByte;
   world_.Hello();

@@ -3,6 +3,7 @@
 #include "test/support/smtp_bench.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 #include <utility>
 #include <variant>
@@ -258,7 +259,7 @@ void SmtpBench::Do(proto::OpenLeg& action) {
     picked = member;
     break;
   }
-  if (picked == nullptr) return relay->OnNobody(action.leg, now);
+  if (picked == nullptr) return relay->OnNobody(action.leg, has_untried, now);
   leg_ = std::make_unique<Leg>();
   leg_->id = action.leg;
   leg_->backend = picked;
@@ -346,7 +347,17 @@ void SmtpBench::Deliver(Leg& leg, std::string_view bytes) {
   }
   const proto::LegId id = leg.id;
   leg.partial += bytes;
+  leg.backend->octets += bytes;
   while (leg_ != nullptr && leg_->id == id) {
+    if (leg.state == Leg::State::kChunk) {
+      const size_t size = std::min<size_t>(leg.partial.size(), leg.chunk_left);
+      leg.message.text += leg.partial.substr(0, size);
+      leg.partial.erase(0, size);
+      leg.chunk_left -= size;
+      if (leg.chunk_left > 0) return;
+      BackChunk(leg);
+      continue;
+    }
     if (leg.state == Leg::State::kText) {
       std::string& text = leg.message.text;
       const bool was_empty = text.empty();
@@ -377,6 +388,21 @@ void SmtpBench::Deliver(Leg& leg, std::string_view bytes) {
   }
 }
 
+// A chunk is whole.
+void SmtpBench::BackChunk(Leg& leg) {
+  leg.state = Leg::State::kCommands;
+  const bool is_first = !leg.message.is_chunked;
+  leg.message.is_chunked = true;
+  if (!leg.is_last_chunk) {
+    const bool has_text_answer = is_first && leg.backend->answers.count("TEXT") != 0;
+    return Answer(leg, has_text_answer ? "TEXT" : "BDAT", "250 2.0.0 Ok");
+  }
+  leg.backend->messages.push_back(leg.message);
+  Answer(leg, ".",
+         "250 2.0.0 Ok: queued as " + leg.backend->name + "Q" +
+             std::to_string(leg.backend->messages.size()));
+}
+
 void SmtpBench::BackLine(Leg& leg, const std::string& line) {
   const auto begins = [&line](std::string_view word) {
     return line.compare(0, word.size(), word) == 0;
@@ -402,6 +428,16 @@ void SmtpBench::BackLine(Leg& leg, const std::string& line) {
     return Answer(leg, "RCPT " + address, "250 2.1.5 Ok");
   }
   if (begins("DATA")) return Answer(leg, line, "354 go on");
+  if (begins("BDAT ")) {
+    const auto& keywords = leg.backend->keywords;
+    if (leg.message.to.empty() ||
+        std::find(keywords.begin(), keywords.end(), "CHUNKING") == keywords.end())
+      return Answer(leg, "(no BDAT)", "503 5.5.1 not now");
+    leg.state = Leg::State::kChunk;
+    leg.chunk_left = std::strtoull(line.c_str() + 5, nullptr, 10);
+    leg.is_last_chunk = line.size() > 5 && line.compare(line.size() - 5, 5, " LAST") == 0;
+    return;
+  }
   if (begins("RSET")) return Answer(leg, line, "250 2.0.0 Ok");
   if (begins("STARTTLS")) return Answer(leg, line, "220 2.0.0 go");
   if (begins("XCLIENT")) return Answer(leg, line, "220 " + leg.backend->name);
@@ -416,6 +452,14 @@ void SmtpBench::BackLine(Leg& leg, const std::string& line) {
   if (begins("AUTH")) return Answer(leg, line, "235 2.7.0 welcome");
   if (line.empty()) return Answer(leg, "(empty)", "500 5.5.1 what?");
   Answer(leg, line, "500 5.5.1 what?");
+}
+
+std::string FakeMessage::Octets() const {
+  if (is_chunked) return text;
+  std::string octets = "\r\n" + text;
+  for (size_t at = octets.find("\r\n."); at != std::string::npos; at = octets.find("\r\n.", at + 2))
+    octets.erase(at + 2, 1);
+  return octets.substr(2);
 }
 
 // --- what came of it --------------------------------------------------------------------------

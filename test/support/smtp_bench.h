@@ -21,6 +21,9 @@ namespace postern::test {
 struct FakeMessage {
   std::string from, text;  // text as it came, without the terminator
   std::vector<std::string> to;
+  bool is_chunked = false;  // it came by BDAT
+  // The message: text without the dots that DATA wants.
+  [[nodiscard]] std::string Octets() const;
 };
 
 struct FakeBackend {
@@ -32,12 +35,14 @@ struct FakeBackend {
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
   // What it says to commands that begin so (the longest wins; "GREETING", "TEXT" for the text after
-  // its first bytes, "." for the end of it). Several lines are joined by \n. "hang": nothing;
-  // "die": closes. Each may be a sequence: one a time, the last for ever.
+  // its first bytes, or for its first chunk, "." for the end of it, or the last chunk). Several
+  // lines are joined by \n. "hang": nothing; "die": closes. Each may be a sequence: one a time, the
+  // last for ever.
   std::map<std::string, std::vector<std::string>> answers;
   bool takes_bytes = true;  // false: what is written to it stays unsent
 
   std::vector<std::string> lines;  // all it was sent but text
+  std::string octets;              // all it was sent
   std::vector<FakeMessage> messages;
   int num_connections = 0;
   bool was_quit = false;
@@ -64,6 +69,7 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   std::map<std::string, std::string> relays;
   std::optional<base::PeerName> peer_name = base::PeerName{base::PeerName::Kind::kUnavailable, ""};
   size_t budget_bytes = 1 << 20;
+  bool has_untried = false;  // as OnNobody
 
   FakeBackend& backend(const std::string& name);
   void Start(std::string_view early = {});
@@ -112,7 +118,9 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
     std::string partial;  // from the relay, not a whole line yet
     std::string unsent;
     FakeMessage message;
-    enum class State { kCommands, kText, kSasl } state = State::kCommands;
+    enum class State { kCommands, kText, kChunk, kSasl } state = State::kCommands;
+    uint64_t chunk_left = 0;
+    bool is_last_chunk = false;
     bool is_connected = false;
     bool wants_tls = false;
   };
@@ -133,6 +141,7 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   [[nodiscard]] size_t NextPiece(size_t available);
   void Deliver(Leg& leg, std::string_view bytes);
   void BackLine(Leg& leg, const std::string& line);
+  void BackChunk(Leg& leg);
   void Answer(Leg& leg, const std::string& what, const std::string& usual);
 
   // proto::SmtpReports, proto::ReplayBudget

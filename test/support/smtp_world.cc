@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <sstream>
 
 #include "lb/proto/proxy_header.h"
@@ -113,6 +114,7 @@ class SmtpServer::Connection final : public Stream::Observer {
       stream_->PauseReads();
       return false;
     }
+    if (is_in_chunk_) return TakeChunk(input);
     const size_t end = input.find("\r\n");
     if (end == base::ByteView::npos) {
       if (!is_in_text_ || input.size() < kMaxLineBytes) return false;
@@ -129,14 +131,37 @@ class SmtpServer::Connection final : public Stream::Observer {
       Command(line);
     } else if (line == "." && !is_in_line_) {
       is_in_text_ = false;
-      server_.messages.push_back(std::move(message_));
-      Say(".", "250 2.0.0 Ok: queued as " + server_.name_ + "Q" +
-                   std::to_string(server_.messages.size()));
+      Accept();
     } else {
       message_.text += line + "\r\n";
       is_in_line_ = false;
     }
     return true;
+  }
+
+  // False if there is nothing of it.
+  bool TakeChunk(base::ByteView input) {
+    const base::ByteView octets = input.substr(0, std::min<uint64_t>(input.size(), chunk_left_));
+    if (octets.empty() && chunk_left_ > 0) return false;
+    message_.text += octets;
+    chunk_left_ -= octets.size();
+    stream_->Consume(octets.size());
+    if (chunk_left_ > 0) return true;
+    is_in_chunk_ = false;
+    message_.is_chunked = true;
+    if (is_last_chunk_) {
+      Accept();
+    } else {
+      Say("BDAT", "250 2.0.0 Ok");
+    }
+    return true;
+  }
+
+  void Accept() {
+    server_.messages.push_back(std::move(message_));
+    message_ = {};
+    Say(".",
+        "250 2.0.0 Ok: queued as " + server_.name_ + "Q" + std::to_string(server_.messages.size()));
   }
 
   void Command(const std::string& line) {
@@ -156,6 +181,13 @@ class SmtpServer::Connection final : public Stream::Observer {
       if (Say(line, "250 2.1.5 Ok")) message_.to.push_back(line.substr(9, line.find('>') - 9));
     } else if (begins("DATA")) {
       is_in_text_ = Say(line, "354 go on");
+    } else if (begins("BDAT ") && TakesChunks() && !message_.to.empty()) {
+      is_in_chunk_ = true;
+      chunk_left_ = std::strtoull(line.c_str() + 5, nullptr, 10);
+      is_last_chunk_ = line.ends_with(" LAST");
+    } else if (begins("BDAT")) {
+      ADD_FAILURE() << "out of place: " << line;
+      Say(line, "503 5.5.1 not now");
     } else if (begins("STARTTLS")) {
       if (Say(line, "220 2.0.0 go")) StartTls();
     } else if (begins("AUTH")) {
@@ -171,6 +203,11 @@ class SmtpServer::Connection final : public Stream::Observer {
     }
   }
 
+  [[nodiscard]] bool TakesChunks() const {
+    return std::find(server_.keywords.begin(), server_.keywords.end(), "CHUNKING") !=
+           server_.keywords.end();
+  }
+
   static constexpr size_t kMaxLineBytes = 16 << 10;
   SmtpServer& server_;
   std::unique_ptr<SimStream> stream_;
@@ -179,6 +216,9 @@ class SmtpServer::Connection final : public Stream::Observer {
   bool has_header_ = false;
   bool is_flooding_ = false;
   bool is_in_text_ = false;
+  bool is_in_chunk_ = false;
+  bool is_last_chunk_ = false;
+  uint64_t chunk_left_ = 0;
   bool is_in_line_ = false;  // of the text: its first part is in the message
   bool is_over_ = false;
   bool is_hanging_ = false;

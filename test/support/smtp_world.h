@@ -44,8 +44,9 @@ class SmtpServer {
 
   // --- what it saw ---
   struct Message {
-    std::string from, text;
+    std::string from, text;  // by DATA with its dots doubled, as it came
     std::vector<std::string> to;
+    bool is_chunked = false;
   };
   std::vector<Message> messages;
   std::vector<std::string> lines;
@@ -80,7 +81,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   }
   // What the listener says.
   std::vector<std::string> capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME",
-                                           "ENHANCEDSTATUSCODES"};
+                                           "ENHANCEDSTATUSCODES", "CHUNKING"};
   bool is_in_tls = false;  // the client's leg, from the start
   std::string early;       // what the client says before it has heard anything
   std::string client_address = "192.0.2.7:4711";
