@@ -40,7 +40,9 @@ constexpr std::array kDoors = {
 };
 
 struct Column : SmtpColumn {
-  bool is_in_group;  // the client sends MAIL, RCPT and DATA in one packet
+  bool is_in_group;           // the client sends MAIL, RCPT and DATA in one packet
+  bool is_chunked = false;    // the client sends BDAT
+  bool takes_chunks = false;  // the servers
 };
 
 constexpr const char* kText = "Subject: one\r\n\r\nhello\r\n";
@@ -48,7 +50,10 @@ constexpr const char* kText = "Subject: one\r\n\r\nhello\r\n";
 class Cell : public SmtpCell {
  public:
   Cell(Cells& cells, const Column& column)
-      : SmtpCell(cells, column), is_in_group_(column.is_in_group) {}
+      : SmtpCell(cells, column), is_in_group_(column.is_in_group), is_chunked_(column.is_chunked) {
+    if (!column.takes_chunks) return;
+    for (int i = 1; i <= 2; ++i) world().server(i).keywords.emplace_back("CHUNKING");
+  }
 
   // A whole session; true: the message was answered 250.
   bool Deliver() {
@@ -121,8 +126,12 @@ class Cell : public SmtpCell {
   }
 
   bool Send() {
-    const std::vector<std::string> commands = {"MAIL FROM:<a@x.example>", "RCPT TO:<b@y.example>",
-                                               "RCPT TO:<c@y.example>", "DATA"};
+    std::vector<std::string> commands = {"MAIL FROM:<a@x.example>", "RCPT TO:<b@y.example>",
+                                         "RCPT TO:<c@y.example>", "DATA"};
+    const std::string text = kText;
+    if (is_chunked_)
+      commands.back() =
+          "BDAT " + std::to_string(text.size()) + " LAST\r\n" + text.substr(0, text.size() - 2);
     std::string group;
     for (const std::string& command : commands) group += command + "\r\n";
     if (is_in_group_) world().Send(group);
@@ -136,12 +145,14 @@ class Cell : public SmtpCell {
     // The verdict is that on the recipients, where DATA only says that there are none.
     if (last == "554") codes.pop_back();
     codes_.insert(codes_.end(), codes.begin(), codes.end());
+    if (is_chunked_) return last == "250";
     if (last != "354") return false;
     codes_.push_back(Say(std::string(kText) + "."));
     return codes_.back() == "250";
   }
 
   bool is_in_group_;
+  bool is_chunked_;
   std::string got_;
   std::vector<std::string> codes_;
   base::Duration waited_{};
@@ -175,28 +186,46 @@ void ForPlaces(const Function& function) {
   });
 }
 
+void FailAtOne(Cell& cell, const std::string& place, const FaultRow& row) {
+  cell.world().server(1).answers[place] = row.words;
+  const bool is_accepted = cell.Deliver();
+  if (place == "." && row.is_hard) {
+    // Sent is sent: the first server may have it.
+    EXPECT_FALSE(is_accepted);
+    cell.ExpectRefusedForNow();
+    cell.ExpectArrivedAt(1);
+    cell.ExpectWhy("b1", row.words);
+  } else if (row.is_hard || place == "STARTTLS") {
+    EXPECT_TRUE(is_accepted);
+    cell.ExpectArrivedAt(2);
+  } else if (is_accepted) {
+    cell.ExpectArrivedAt(cell.world().server(1).messages.empty() ? 2 : 1);
+  } else {
+    cell.ExpectRefusedForNow();
+  }
+}
+
+void FailAtAll(Cell& cell, const std::string& place, const FaultRow& row) {
+  for (int i = 1; i <= 2; ++i) cell.world().server(i).answers[place] = row.words;
+  const bool is_accepted = cell.Deliver();
+  if (!row.is_hard && place != "STARTTLS") {
+    if (!is_accepted) cell.ExpectRefusedForNow();
+    EXPECT_LE(cell.world().server(1).messages.size() + cell.world().server(2).messages.size(), 1U);
+    return;
+  }
+  EXPECT_FALSE(is_accepted);
+  cell.ExpectRefusedForNow();
+  cell.ExpectArrivedAt(place == "." ? 1 : 0);
+  cell.ExpectWhy(place == "." ? "b1" : "b2", row.words);
+}
+
 TEST(SmtpBackMatrixTest, AnAnswerFailsAndTheOtherServerTakesTheMessage) {
   Cells cells("SMTP and submission servers, a fault at an answer, another server is well");
   ForPlaces([&](const Column& column, const std::string& place, const FaultRow& row) {
     cells.Add(
         [&] {
           Cell cell(cells, column);
-          cell.world().server(1).answers[place] = row.words;
-          const bool is_accepted = cell.Deliver();
-          if (place == "." && row.is_hard) {
-            // Sent is sent: the first server may have it.
-            EXPECT_FALSE(is_accepted);
-            cell.ExpectRefusedForNow();
-            cell.ExpectArrivedAt(1);
-            cell.ExpectWhy("b1", row.words);
-          } else if (row.is_hard || place == "STARTTLS") {
-            EXPECT_TRUE(is_accepted);
-            cell.ExpectArrivedAt(2);
-          } else if (is_accepted) {
-            cell.ExpectArrivedAt(cell.world().server(1).messages.empty() ? 2 : 1);
-          } else {
-            cell.ExpectRefusedForNow();
-          }
+          FailAtOne(cell, place, row);
         },
         NameOf(column), place, row.words);
   });
@@ -208,26 +237,40 @@ TEST(SmtpBackMatrixTest, AllServersFailAtAnAnswer) {
     cells.Add(
         [&] {
           Cell cell(cells, column);
-          for (int i = 1; i <= 2; ++i) cell.world().server(i).answers[place] = row.words;
-          const bool is_accepted = cell.Deliver();
-          if (!row.is_hard && place != "STARTTLS") {
-            if (!is_accepted) cell.ExpectRefusedForNow();
-            EXPECT_LE(
-                cell.world().server(1).messages.size() + cell.world().server(2).messages.size(),
-                1U);
-            return;
-          }
-          EXPECT_FALSE(is_accepted);
-          cell.ExpectRefusedForNow();
-          if (place == ".") {
-            cell.ExpectArrivedAt(1);
-          } else {
-            cell.ExpectArrivedAt(0);
-          }
-          cell.ExpectWhy(place == "." ? "b1" : "b2", row.words);
+          FailAtAll(cell, place, row);
         },
         NameOf(column), place, row.words);
   });
+}
+
+// The client sends a chunk; the servers take it, or get it by DATA.
+TEST(SmtpBackMatrixTest, AnAnswerFailsToAMessageInChunks) {
+  Cells cells("SMTP servers, a fault at an answer, a message in chunks");
+  for (const TlsMode back : kTlsModes)
+    for (const bool is_pipelining : {true, false})
+      for (const bool is_in_group : {true, false})
+        for (const bool takes_chunks : {true, false})
+          for (const std::string place : {"MAIL", "RCPT", "DATA", "BDAT", "."})
+            for (const FaultRow& row : kFaults)
+              for (const bool is_alone : {true, false}) {
+                const bool goes_in_chunks = is_pipelining && takes_chunks;
+                if (place == (goes_in_chunks ? "DATA" : "BDAT")) continue;
+                const Column column{{Protocol::kSmtp, TlsMode::kNone, back, is_pipelining},
+                                    is_in_group,
+                                    true,
+                                    takes_chunks};
+                cells.Add(
+                    [&] {
+                      Cell cell(cells, column);
+                      if (is_alone) {
+                        FailAtAll(cell, place, row);
+                      } else {
+                        FailAtOne(cell, place, row);
+                      }
+                    },
+                    NameOf(column), takes_chunks ? "CHUNKING" : "DATA", place, row.words,
+                    is_alone ? "both" : "one");
+              }
 }
 
 TEST(SmtpBackMatrixTest, TheDoorIsShut) {

@@ -26,6 +26,8 @@ struct State {
   bool needs_login = true;      // on submission
   bool is_in_text = false;      // lines of a message are being read
   const char* hangs = nullptr;  // the servers' answer that never comes
+  bool is_by_bdat = false;
+  bool takes_chunks = false;  // the servers
 };
 
 constexpr const char* kEnvelope = "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n";
@@ -42,6 +44,18 @@ constexpr std::array kStates = {
     State{"in the text", POSTERN_ENVELOPE "DATA\r\nSubject: x\r\n", false, true, true},
     State{"half a line of text", POSTERN_ENVELOPE "DATA\r\nSubje", false, true, true},
     State{"half an end of text", POSTERN_ENVELOPE "DATA\r\nSubject: x\r\n.", false, true, true},
+    State{"in a chunk", POSTERN_ENVELOPE "BDAT 9000000\r\nSubject: x\r\n", false, true, true,
+          nullptr, true, true},
+    State{"in a last chunk that goes by DATA", POSTERN_ENVELOPE "BDAT 9000000 LAST\r\nSubject: x",
+          false, true, true, nullptr, true},
+    State{"between chunks", POSTERN_ENVELOPE "BDAT 12\r\nSubject: x\r\n", false, true, false,
+          nullptr, true, true},
+    State{"between chunks that go by DATA", POSTERN_ENVELOPE "BDAT 12\r\nSubject: x\r\n", false,
+          true, false, nullptr, true},
+    State{"in a chunk that is refused", "MAIL FROM:<a@x.example>\r\nBDAT 9000000\r\nx", false, true,
+          false, nullptr, true},
+    State{"a chunk is not answered", POSTERN_ENVELOPE "BDAT 3 LAST\r\nx\r\n", false, true, false,
+          "BDAT", true, true},
 };
 #undef POSTERN_ENVELOPE
 
@@ -60,11 +74,14 @@ class Cell : public SmtpCell {
   void Enter(const State& state) {
     if (state.hangs != nullptr)
       for (int i = 1; i <= 2; ++i) world().server(i).answers[state.hangs] = "hang";
+    if (state.takes_chunks)
+      for (int i = 1; i <= 2; ++i) world().server(i).keywords.emplace_back("CHUNKING");
     Begin();
     if (state.needs_login) LogIn();
     world().Send(state.sent);
     const std::string answers = world().Read();
-    EXPECT_EQ(answers.find("354 ") != std::string::npos, state.is_in_text) << answers;
+    EXPECT_EQ(answers.find("354 ") != std::string::npos, state.is_in_text && !state.is_by_bdat)
+        << answers;
     ResetPeakHeap();
     heap_bytes_ = HeapBytes();
     Watch();

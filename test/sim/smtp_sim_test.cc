@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "lb/proto/smtp_chunks.h"
 #include "test/sim/seeds.h"
 #include "test/support/smtp_world.h"
 
@@ -99,6 +100,7 @@ class Simulation {
         auto& keywords = world_.server(backend).keywords;
         keywords.erase(keywords.begin());  // PIPELINING
       }
+      if (rng_.Below(2) == 0) world_.server(backend).keywords.push_back("CHUNKING");
     }
   }
 
@@ -118,14 +120,14 @@ class Simulation {
 
   void ChooseFault(int backend) {
     static constexpr const char* kPlaces[] = {"GREETING", "EHLO", "STARTTLS", "AUTH", "MAIL",
-                                              "RCPT",     "DATA", ".",        "RSET"};
+                                              "RCPT",     "DATA", "BDAT",     ".",    "RSET"};
     static constexpr const char* kFaults[] = {
         "hang",           "reset",           "close",
         "421 4.3.2 busy", "451 4.3.0 later", "450 4.2.0 greylisted",
         "550 5.7.1 no",   "nonsense"};
     if (rng_.Below(4) == 0) return;
     is_faulty_ = true;
-    world_.server(backend).answers[kPlaces[rng_.Below(9)]] = kFaults[rng_.Below(8)];
+    world_.server(backend).answers[kPlaces[rng_.Below(10)]] = kFaults[rng_.Below(8)];
   }
 
   // Either side breaks at some byte, at some time.
@@ -150,12 +152,13 @@ class Simulation {
     sent.id = "m" + std::to_string(number);
     sent.text = "Subject: " + sent.id + "\r\n\r\n";
     for (uint64_t i = rng_.Below(60); i > 0; --i) {
-      static constexpr const char* kLines[] = {"..", "..dot", "", "plain words", "x."};
+      static constexpr const char* kLines[] = {".", ".dot", "", "plain words", "x."};
       sent.text += kLines[rng_.Below(5)];
       sent.text += "\r\n";
     }
     sent_.push_back(sent);
     const bool is_pipelined = rng_.Below(2) == 0;
+    const bool is_chunked = rng_.Below(2) == 0;
     std::vector<std::string> commands = {"MAIL FROM:<a@x.example>"};
     const uint64_t num_recipients = 1 + rng_.Below(3);
     for (uint64_t i = 0; i < num_recipients; ++i)
@@ -164,7 +167,7 @@ class Simulation {
                           : rng_.Below(5) == 0 ? "away.example"
                                                : "y.example") +
                          ">");
-    commands.push_back("DATA");
+    if (!is_chunked) commands.push_back("DATA");
     if (is_pipelined) {
       std::string group;
       for (const std::string& command : commands) group += command + "\r\n";
@@ -184,6 +187,7 @@ class Simulation {
           sent_.back().to.push_back(command.substr(9, command.size() - 10));
       }
     }
+    if (is_chunked) return DeliverChunks();
     if (data_code != 354) {
       EXPECT_NE(data_code / 100, 2);
       EXPECT_TRUE(is_faulty_ || sent_.back().to.empty()) << data_code;
@@ -192,7 +196,8 @@ class Simulation {
     EXPECT_FALSE(sent_.back().to.empty()) << "354 without a recipient";
     if (rng_.Below(12) == 0) {
       // Goes away in the middle: nobody may get a message of it.
-      Send(sent.text.substr(0, rng_.Below(sent.text.size())));
+      const std::string dotted = Dotted(sent.text);
+      Send(dotted.substr(0, rng_.Below(dotted.size())));
       world_.client().CloseGently();
       is_over_ = true;
       return;
@@ -200,7 +205,7 @@ class Simulation {
     sent_.back().is_finished = true;
     // Says goodbye and that it has no more to say, but still wants to know.
     const bool is_leaving = rng_.Below(6) == 0;
-    Send(sent.text + (is_leaving ? ".\r\nQUIT\r\n" : ".\r\n"));
+    Send(Dotted(sent.text) + (is_leaving ? ".\r\nQUIT\r\n" : ".\r\n"));
     if (is_leaving && !world_.client_sees_end()) world_.client().ShutdownWrite();
     sent_.back().reply = WaitReply();
     (void)Gets(250, sent_.back().reply);
@@ -211,6 +216,45 @@ class Simulation {
       if (!is_over_) (void)Gets(221, WaitReply());
       is_over_ = true;
     }
+  }
+
+  // Goes away in the middle, or says all and then goodbye, as by DATA.
+  void DeliverChunks() {
+    Sent& sent = sent_.back();
+    const bool is_lost = rng_.Below(12) == 0;
+    std::string_view rest = sent.text;
+    while (true) {
+      const std::string_view octets = rest.substr(0, rng_.Below(rest.size() + 1));
+      rest.remove_prefix(octets.size());
+      const bool is_last = rest.empty() && rng_.Below(2) == 0;
+      if (is_lost && (is_last || rng_.Below(3) == 0)) {
+        Send("BDAT " + std::to_string(octets.size() + 1) + (is_last ? " LAST\r\n" : "\r\n") +
+             std::string(octets));
+        world_.client().CloseGently();
+        is_over_ = true;
+        return;
+      }
+      sent.is_finished = is_last;
+      const bool is_leaving = is_last && rng_.Below(6) == 0;
+      Send("BDAT " + std::to_string(octets.size()) + (is_last ? " LAST\r\n" : "\r\n") +
+           std::string(octets) + (is_leaving ? "QUIT\r\n" : ""));
+      if (is_leaving && !world_.client_sees_end()) world_.client().ShutdownWrite();
+      const int code = WaitReply();
+      EXPECT_TRUE(code == 250 || is_faulty_ || sent.to.empty()) << code;
+      EXPECT_FALSE(code == 250 && sent.to.empty()) << "a chunk for nobody";
+      if (is_last) sent.reply = code;
+      if (is_leaving) {
+        if (!is_over_) (void)Gets(221, WaitReply());
+        is_over_ = true;
+      }
+      if (is_last || is_over_ || code != 250) return;
+    }
+  }
+
+  static std::string Dotted(std::string_view text) {
+    proto::SmtpDotStuffer stuffer;
+    std::string made;
+    return std::string(stuffer.Take(text, made));
   }
 
   void Send(const std::string& bytes) {
@@ -258,7 +302,7 @@ class Simulation {
         for (const Sent& sent : sent_)
           if (sent.id == id) {
             is_known = true;
-            EXPECT_EQ(message.text, sent.text);
+            EXPECT_EQ(message.text, message.is_chunked ? sent.text : Dotted(sent.text));
             EXPECT_TRUE(sent.is_finished) << "a partial message was completed";
             if (sent.reply / 100 == 2) {
               EXPECT_EQ(message.to, sent.to);
