@@ -24,9 +24,6 @@ constexpr NotYet kNotYet[] = {
 
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
 
-    {K::kSmtp, "replay_limit", "", ""},
-    {K::kSmtp, "spool_dir", "", ""},
-    {K::kSmtp, "spool_total", "", ""},
     {K::kSmtp, "commit", "after_data", "messages are streamed"},
     {K::kDrain, "upgrade_deadline", "", ""},
     {K::kMetrics, "phase_histograms", "pool", "as \"backend\""},

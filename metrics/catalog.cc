@@ -87,6 +87,12 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
      "RCPT commands answered; deferred_other_home: the recipient lives elsewhere."},
     {Family::kSmtpReplays, "postern_smtp_replays_total", Kind::kCounter, "reason",
      "Transactions moved to another endpoint, by what the one before did."},
+    {Family::kSmtpCopiesLost, "postern_smtp_copies_lost_total", Kind::kCounter, "reason",
+     "Messages that went on, but could no longer move to another endpoint; too_long: longer than "
+     "smtp.replay_limit; full: replay_memory_total and spool_total are used up, or too much waits "
+     "for the disk; disk: the spool file failed, or did nothing for 10 s."},
+    {Family::kSmtpSpoolBytes, "postern_smtp_spool_bytes", Kind::kGauge, "",
+     "Bytes in spool files (smtp.spool_dir), of messages under way."},
     {Family::kSmtpBareNewlines, "postern_smtp_bare_newlines_total", Kind::kCounter, "listener",
      "Messages with a CR or LF that stands alone."},
     {Family::kDeliveryProbeDuration, "postern_delivery_probe_duration_seconds", Kind::kHistogram,

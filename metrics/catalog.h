@@ -54,6 +54,8 @@ enum class Family : uint8_t {
   kSmtpTransactions,
   kSmtpRecipients,
   kSmtpReplays,
+  kSmtpCopiesLost,
+  kSmtpSpoolBytes,
   kSmtpBareNewlines,
   kDeliveryProbeDuration,
   kDeliveryProbes,
@@ -67,7 +69,7 @@ enum class Family : uint8_t {
   kProcessMaxFds,
   kProcessStartTime,
 };
-inline constexpr int kNumFamilies = 48;
+inline constexpr int kNumFamilies = 50;
 
 struct FamilyRow {
   Family family;

@@ -37,6 +37,11 @@ const std::vector<std::string>& RejectWords() {
   return words;
 }
 
+const std::vector<std::string>& CopyLossWords() {
+  static const std::vector<std::string> words = {"too_long", "full", "disk"};
+  return words;
+}
+
 const std::vector<std::string>& AuthWords() {
   static const std::vector<std::string> words = {"ok", "bad_credentials", "temp_failure", "aborted",
                                                  "blocked"};
@@ -244,6 +249,10 @@ void Recorder::SmtpRecipient(const ListenerSlots& listener, RecipientResult resu
 
 void Recorder::SmtpReplay(base::FaultKind reason) {
   Add(Find(Family::kSmtpReplays, {FaultWords()[static_cast<size_t>(reason)]}), 1);
+}
+
+void Recorder::SmtpCopyLost(CopyLoss reason) {
+  Add(Find(Family::kSmtpCopiesLost, {CopyLossWords()[static_cast<size_t>(reason)]}), 1);
 }
 
 void Recorder::SmtpBareNewline(const ListenerSlots& listener) {

@@ -43,6 +43,8 @@ enum class RejectReason : uint8_t {
   kTls
 };
 enum class ReplyClass : uint8_t { k2xx, k4xx, k5xx, kLost };
+// Why a message could not be kept any longer for a move to another endpoint.
+enum class CopyLoss : uint8_t { kTooLong, kFull, kDisk };
 enum class RecipientResult : uint8_t { kAccepted, kRejected, kDeferredOtherHome };
 enum class DeliveryStage : uint8_t { kSubmit, kArrive, kCleanup, kRoundtrip };
 enum class DeliveryOutcome : uint8_t { kOk, kFailed, kLate };
@@ -161,6 +163,7 @@ class Recorder {
   void SmtpRecipient(const ListenerSlots& listener, RecipientResult result);
   // A transaction was moved to another endpoint.
   void SmtpReplay(base::FaultKind reason);
+  void SmtpCopyLost(CopyLoss reason);
   void SmtpBareNewline(const ListenerSlots& listener);
 
   void EventLoopLag(int worker, base::Duration lag);
@@ -207,6 +210,7 @@ class Registry {
   void CountReload(ReloadResult result);
   void SetCertificate(const std::string& certificate, base::WallTime not_after);
   void SetSessionLogDropped(uint64_t num_lines);
+  void SetSpoolBytes(uint64_t num_bytes);
   enum class EndpointGauge : uint8_t { kUp, kDegraded, kWeightRatio };
   void SetEndpoint(const std::string& backend, conf::Protocol protocol, EndpointGauge gauge,
                    double value);

@@ -162,6 +162,9 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {
                        {std::string(base::Name(side)), std::string(conf::Name(protocol))}, false);
   for (const std::string& reason : FaultWords())
     (void)impl_->Get(Family::kSmtpReplays, {reason}, false);
+  for (const std::string& reason : CopyLossWords())
+    (void)impl_->Get(Family::kSmtpCopiesLost, {reason}, false);
+  impl_->values[{Family::kSmtpSpoolBytes, {}}] = 0;
   for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kSubmission,
                                         conf::Protocol::kImap, conf::Protocol::kPop3}) {
     const std::string name(conf::Name(protocol));
@@ -357,6 +360,11 @@ void Registry::Impl::AddHandshakes(const conf::Config& config,
 void Registry::SetSessionLogDropped(uint64_t num_lines) {
   const std::lock_guard lock(impl_->mutex);
   impl_->values[{Family::kSessionLogDropped, {}}] = static_cast<double>(num_lines);
+}
+
+void Registry::SetSpoolBytes(uint64_t num_bytes) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->values[{Family::kSmtpSpoolBytes, {}}] = static_cast<double>(num_bytes);
 }
 
 void Registry::SetCertificate(const std::string& certificate, base::WallTime not_after) {

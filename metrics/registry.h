@@ -53,6 +53,7 @@ struct Registry::Impl {
 // Words of the enums as label values.
 [[nodiscard]] const std::vector<std::string>& ResultWords();
 [[nodiscard]] const std::vector<std::string>& RejectWords();
+[[nodiscard]] const std::vector<std::string>& CopyLossWords();
 [[nodiscard]] const std::vector<std::string>& AuthWords();
 [[nodiscard]] const std::vector<std::string>& MechanismWords();
 [[nodiscard]] const std::vector<std::string>& DeliveryStageWords();

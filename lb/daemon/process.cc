@@ -320,12 +320,14 @@ void Process::StartThreads() {
   monitor_ = std::make_unique<health::Monitor>(*health_loop_, *health_dialer_, *health_resolver_,
                                                health_rng_, registry_, std::move(hooks));
   health_thread_ = std::thread([this] { health_loop_->Run(); });
+  shared_.spool.Start();
   for (const auto& worker : workers_) worker->Start();
 }
 
 void Process::StopThreads() {
   for (const auto& worker : workers_) worker->Stop();
   for (const auto& worker : workers_) worker->Join();
+  shared_.spool.Stop();
   // Timers and streams of the monitor belong to its loop: they go there.
   health_loop_->Post([this] {
     monitor_.reset();
@@ -410,6 +412,7 @@ void Process::OnHousekeeping() {
     last_rotation_ = loop_.Now();
   }
   for (size_t i = 0; i < workers_.size(); ++i) workers_[i]->ReportLag();
+  registry_.SetSpoolBytes(shared_.spool.held_bytes());
   WarnOfDroppedLines();
   map_watch_.Look();
   ldap_helper_.Look(loop_.Now());

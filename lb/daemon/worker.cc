@@ -46,6 +46,7 @@ Worker::Worker(int index, Shared& shared, LdapHelper& ldap_helper, metrics::Regi
       dialer_(loop_),
       ldap_dialer_(loop_, ldap_helper),
       resolver_(loop_),
+      spool_(shared.spool, loop_),
       rng_(base::SystemSeed()),
       picker_(index, rng_),
       env_{loop_, dialer_, resolver_, rng_, picker_, recorder_, log_, *this, nullptr},
@@ -74,6 +75,8 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
     auto mine = std::make_shared<session::Parts>(*parts.parts);
     mine->directories = std::move(own.all);
     env_.parts = std::move(mine);
+    const conf::Smtp& smtp = env_.parts->config->smtp;
+    spool_.Configure(smtp.spool_dir, smtp.spool_total);
     file_directories_ = std::move(own.of_files);
     std::map<std::string, Listening> wanted;
     for (ListenSocket& socket : *shared_sockets) {

@@ -1,8 +1,8 @@
 // worker: one thread with its loop, its listeners' sockets and the sessions that it accepted.
 //
 // A session lives and dies on the worker that accepted it. What workers share is const (the
-// snapshot), or one of the exceptions that design names: AddressTable and the byte budgets of
-// Shared.
+// snapshot), or one of the exceptions that design names: AddressTable, the byte budgets of Shared,
+// and the spool thread's queue.
 // Owner:    the process.   Thread: public methods: control thread; the rest: its own.
 // Tests:    test/integration/
 // SPDX-License-Identifier: Apache-2.0
@@ -21,6 +21,7 @@
 #include "lb/daemon/address_table.h"
 #include "lb/daemon/ldap_helper.h"
 #include "lb/daemon/snapshot.h"
+#include "lb/daemon/spool_thread.h"
 #include "lb/net/dns_resolver.h"
 #include "lb/net/event_loop.h"
 #include "lb/net/tcp_dialer.h"
@@ -40,6 +41,7 @@ struct Shared {
   std::atomic<uint64_t> next_session{1};
   std::atomic<uint64_t> sessions{0};       // open now, over all workers; limits.sessions
   std::atomic<uint64_t> replay_memory{0};  // bytes held by message journals
+  SpoolThread spool;                       // for what they hold beyond that
   // What a live back leg has learned, told on the control thread by whoever set it.
   std::function<void(std::shared_ptr<balance::EndpointState>, std::vector<std::string>)> learned;
 };
@@ -91,6 +93,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   balance::Pins& pins() override { return shared_.pins; }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
+  io::Spool* spool() override { return &spool_; }
   void LearnedCapabilities(const balance::Endpoint& endpoint,
                            std::vector<std::string> capabilities) override;
   // session::IntakeHost
@@ -122,6 +125,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   net::TcpDialer dialer_;
   LdapDialer ldap_dialer_;
   net::DnsResolver resolver_;
+  WorkerSpool spool_;
   base::SeededRng rng_;
   balance::Picker picker_;
   session::SessionEnv env_;

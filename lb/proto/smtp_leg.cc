@@ -300,6 +300,10 @@ void SmtpRelay::OnLegUnsent(LegId leg, size_t unsent_bytes, MonoTime now) {
   if (unsent_bytes > 0) {
     if (leg_.deadline == kNever || unsent_bytes < before)
       leg_.deadline = now_ + settings_.timeouts.data_block;
+  } else if (leg_.is_replaying) {
+    leg_.deadline = kNever;
+    dotted_.clear();
+    PumpReplay();
   } else if (!leg_.expected.empty()) {
     if (leg_.deadline == kNever) ArmLeg();  // chunks are not answered yet
   } else {
@@ -355,10 +359,8 @@ void SmtpRelay::OnLegEnd(LegId leg, FaultKind kind, std::string why, MonoTime no
 void SmtpRelay::LeaveLeg(std::string why, MonoTime now) {
   now_ = now;
   if (leg_.id == 0 || is_over()) return;
-  const bool has_text = mail_.stage == Stage::kText || mail_.stage == Stage::kEnding;
   const bool can_move =
-      work_ == Work::kLogin || (work_ == Work::kTransaction && mail_.stage != Stage::kHandedOver &&
-                                !(has_text && journal_.has_overflowed()) &&
+      work_ == Work::kLogin || (work_ == Work::kTransaction && CanMoveText() &&
                                 !(leg_.is_mail_sent && mail_.moves == settings_.retries));
   if (leg_.is_idle) {
     CloseLeg(DropLeg::How::kGently);
@@ -414,8 +416,7 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
   if (mail_.num_waiting == 0 && (mail_.num_accepted == 0 || mail_.is_broken))
     return SettleVerdicts();  // nobody is left to be moved
   if (fault.meaning == SmtpLegFault::Meaning::kVerdict) return GiveUp(fault.reply);
-  const bool has_text = mail_.stage == Stage::kText || mail_.stage == Stage::kEnding;
-  if (has_text && journal_.has_overflowed()) return GiveUp(Line(SmtpText::kBackendLost));
+  if (!CanMoveText()) return GiveUp(Line(SmtpText::kBackendLost));
   if (endpoint != nullptr) {
     tried_.push_back(endpoint);
     if (was_envelope_sent) {
@@ -431,7 +432,8 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
     }
   }
   ForgetVerdicts();
-  if (has_text) wait_ = mail_.stage == Stage::kText ? Wait::kLeg : Wait::kDataEnd;
+  if (mail_.stage == Stage::kText) wait_ = Wait::kLeg;
+  if (mail_.stage == Stage::kEnding) wait_ = Wait::kDataEnd;
   OpenAnother();
 }
 
@@ -453,7 +455,7 @@ void SmtpRelay::CloseLeg(DropLeg::How how) {
   if (leg_.id == 0) return;
   if (!MaySayQuit() && mail_.stage != Stage::kHandedOver) how = DropLeg::How::kAtOnce;
   if (how == DropLeg::How::kGently) back_output_ += "QUIT\r\n";
-  // Nobody will read what is still to be written there; the journal may be gone by then.
+  // Nobody will read what was still to be written there; the journal may be gone by then.
   for (SmtpAction& action : actions_)
     if (auto* const text = std::get_if<ToBack>(&action)) text->bytes = {};
   actions_.emplace_back(DropLeg{leg_.id, how});

@@ -57,7 +57,7 @@ void SmtpRelay::PassOn(ByteView text, bool has_bare_newline) {
     return Discard(Line(SmtpText::kMessageTooLarge));
   if (text.empty()) return;
   mail_.text_bytes += text.size();
-  journal_.Append(text);
+  Keep(text);
   if (leg_.is_chunking) SayChunk(text.size());
   SendText(text);
 }
@@ -86,7 +86,7 @@ void SmtpRelay::OnEndOfText() {
 void SmtpRelay::HandOver() {
   // From here on the outcome is the backend's: nothing is replayed any more.
   mail_.stage = Stage::kHandedOver;
-  journal_.Clear();
+  ForgetJournal();
   if (leg_.is_chunking) {
     back_output_ += "BDAT 0 LAST\r\n";
   } else {
@@ -102,7 +102,7 @@ void SmtpRelay::HandOver() {
 void SmtpRelay::Discard(ByteView reply) {
   std::string line(reply);
   CloseLeg(DropLeg::How::kAtOnce);
-  journal_.Clear();
+  ForgetJournal();
   if (mail_.stage == Stage::kEnding) {
     return EndText(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
   }
@@ -116,14 +116,6 @@ void SmtpRelay::OpenText() {
   if (mail_.stage != Stage::kDataAsked) return Replay();
   mail_.stage = Stage::kText;
   wait_ = Wait::kNothing;
-}
-
-// The next backend gets what the last one got.
-void SmtpRelay::Replay() {
-  dotted_.clear();
-  if (leg_.is_chunking && journal_.size() > 0) SayChunk(journal_.size());
-  for (size_t i = 0; i < journal_.num_blocks(); ++i) SendText(journal_.Block(i));
-  wait_ = mail_.stage == Stage::kText ? Wait::kNothing : Wait::kDataEnd;
 }
 
 // It speaks before the text has ended.

@@ -19,7 +19,7 @@ SmtpRelay::SmtpRelay(const SmtpSettings& settings, const SmtpClient& client, Smt
       client_(client),
       reports_(reports),
       has_tls_(settings.tls == SmtpFrontTls::kActive),
-      journal_(budget, settings.replay_memory),
+      journal_(budget, settings.replay_memory, settings.replay_limit),
       scanner_(SmtpDataScanner::BareNewlines::kKeep),
       chunk_scanner_(SmtpChunkScanner::BareNewlines::kKeep) {
   for (const std::string& keyword : settings_.capabilities) announced_.Learn(keyword);
@@ -174,8 +174,8 @@ void SmtpRelay::Kill(SessionResult why, MonoTime now) {
 
 MonoTime SmtpRelay::deadline() const {
   if (is_over()) return kNever;
-  return std::min(
-      {front_deadline_, login_deadline_, refusal_due_, leg_.deadline, leg_.name_deadline});
+  return std::min({front_deadline_, login_deadline_, refusal_due_, leg_.deadline,
+                   leg_.name_deadline, spool_deadline_});
 }
 
 void SmtpRelay::OnTimer(MonoTime now) {
@@ -183,6 +183,7 @@ void SmtpRelay::OnTimer(MonoTime now) {
   if (refusal_due_ <= now && !is_over()) SayRefusal();
   if (leg_.name_deadline <= now && !is_over()) OnPeerName(base::PeerName{}, now);
   if (leg_.deadline <= now && !is_over()) OnLegDeadline();
+  if (spool_deadline_ <= now && !is_over()) LoseJournal(JournalLoss::kDisk);
   if (front_deadline_ <= now && !is_over()) OnFrontDeadline();
   if (login_deadline_ <= now && !is_over())
     SayGoodbye(SmtpText::kTimeout, SessionResult::kIdle, "took too long to begin");
@@ -194,8 +195,9 @@ void SmtpRelay::OnFrontDeadline() {
   if (wait_ == Wait::kGreetDelay) return Greet();
   if (wait_ == Wait::kTls)
     return End(SessionResult::kProtocolError, Side::kFront, "the handshake took too long");
-  if (front_clock_ == FrontClock::kData && leg_.unsent_bytes > 0) {
-    must_restart_clock_ = true;  // it is the backend that is slow, and it has its own deadline
+  if (front_clock_ == FrontClock::kData &&
+      (leg_.unsent_bytes > 0 || journal_.waiting_bytes() > 0)) {
+    must_restart_clock_ = true;  // it is the backend or the disk that is slow: with own deadlines
     return;
   }
   SayGoodbye(SmtpText::kTimeout, SessionResult::kIdle,
@@ -318,7 +320,7 @@ void SmtpRelay::End(SessionResult result, Side side, std::string why) {
   wait_ = Wait::kNothing;
   work_ = Work::kNone;
   mail_ = {};
-  journal_.Clear();
+  ForgetJournal();
   sasl_.reset();
   front_deadline_ = login_deadline_ = refusal_due_ = kNever;
   actions_.emplace_back(EndSession{std::move(cause)});

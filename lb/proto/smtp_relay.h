@@ -6,14 +6,15 @@
 // Rules:    RFC 5321 4.1-4.3; RFC 2920; RFC 3030; RFC 3207 4.2 (forget everything on STARTTLS);
 //           RFC 4954 4; only a backend's 25z to the end becomes one; behind that no replay.
 // Owner:    one SmtpSession, or a probe of the whole.   Thread: that session's worker; no locks.
-// Limits:   SmtpLimits; memory is bounded by them.
+// Limits:   SmtpLimits; memory is bounded by them. The driver brings no more of the client's bytes
+//           while journal_waiting_bytes() is beyond what it allows.
 // Why so:   MAIL is answered before the backend is known, replies of a pipelined group come from
 //           both sides, a transaction moves between backends, a leg outlives a transaction: all
 //           that is one state, so it is one machine.
 // Files:    smtp_relay.cc (what comes in), smtp_commands.cc (the client's verbs), smtp_login.cc
 //           (AUTH), smtp_transaction.cc (envelope and its replies), smtp_message.cc (text and its
-//           end), smtp_bdat.cc (text in chunks), smtp_leg.cc (the backend's connection, moving to
-//           another).
+//           end), smtp_bdat.cc (text in chunks), smtp_replay.cc (the journal and its file),
+//           smtp_leg.cc (the backend's connection, moving to another).
 // Tests:    test/proto/smtp_relay_test.cc and neighbours, test/dialogue/smtp/,
 //           test/fuzz/smtp_relay_fuzz.cc, test/sim/
 // SPDX-License-Identifier: Apache-2.0
@@ -85,6 +86,7 @@ struct SmtpSettings {
       capabilities;  // EHLO keywords; what Postern cannot parse is left out
   conf::BareNewline bare_newline = conf::BareNewline::kReject;
   uint64_t replay_memory = 256 << 10;
+  uint64_t replay_limit = 0;  // of memory and file together; not above replay_memory: no file
   uint32_t retries = 2;
   uint32_t leg_transactions = 100;
   base::Duration greet_delay{};
@@ -151,8 +153,18 @@ struct AskRoute {
   std::string_view name;  // valid until the answer
 };
 struct ToBack {
-  base::ByteView bytes;  // message text: a slice of the input or of the journal; may be empty
+  base::ByteView bytes;  // message text: a slice of the input, of the journal, or of what was read;
+                         // none: the leg it was for is gone
 };
+// The journal's file. The first append makes it; a read is answered by OnSpoolRead before the next.
+struct SpoolAppend {
+  base::ByteView bytes;  // a slice of the input
+};
+struct SpoolRead {
+  uint64_t offset = 0;
+  size_t num_bytes = 0;
+};
+struct SpoolClose {};  // nothing is to be told of it any more
 struct OpenLeg {
   LegId leg = 0;  // the driver picks among homes() but tried(), then calls OnLegPicked or OnNobody
 };
@@ -168,7 +180,8 @@ struct StartTlsOn {
 struct EndSession {
   base::EndCause cause;  // front output goes out, then both sides close
 };
-using SmtpAction = std::variant<AskRoute, ToBack, OpenLeg, DropLeg, StartTlsOn, EndSession>;
+using SmtpAction = std::variant<AskRoute, ToBack, SpoolAppend, SpoolRead, SpoolClose, OpenLeg,
+                                DropLeg, StartTlsOn, EndSession>;
 
 // --- reports ------------------------------------------------------------------------------------
 
@@ -204,6 +217,8 @@ class SmtpReports {
   virtual void OnLegBusy(LegId leg) = 0;  // it begins to serve; a new leg is busy
   virtual void OnLegIdle(LegId leg) = 0;
   virtual void OnMoved(Moved moved, base::FaultKind why) = 0;
+  // The message under way is not kept any more: it can no longer move.
+  virtual void OnJournalLost(JournalLoss why) = 0;
 
  protected:
   ~SmtpReports() = default;
@@ -243,6 +258,12 @@ class SmtpRelay {
   // once.
   void LeaveLeg(std::string why, base::MonoTime now);
   void OnPeerName(const base::PeerName& name, base::MonoTime now);
+
+  // Of the journal's file: what is stored of all that was appended; what was to be read, or its
+  // beginning; it cannot be used any more.
+  void OnSpoolStored(uint64_t total_bytes, base::MonoTime now);
+  void OnSpoolRead(base::ByteView bytes, base::MonoTime now);
+  void OnSpoolFailed(JournalLoss why, base::MonoTime now);
 
   // Call when deadline() has come.
   void OnTimer(base::MonoTime now);
@@ -287,8 +308,10 @@ class SmtpRelay {
   [[nodiscard]] bool wants_unsent() const { return leg_.is_data_open; }
   // All text was written; the terminator follows as soon as the leg's socket has taken it.
   [[nodiscard]] bool is_terminator_next() const {
-    return mail_.stage == Stage::kEnding && !leg_.is_chunking;
+    return mail_.stage == Stage::kEnding && !leg_.is_chunking && !leg_.is_replaying;
   }
+  // Of the message under way, what its file has not stored yet.
+  [[nodiscard]] uint64_t journal_waiting_bytes() const { return journal_.waiting_bytes(); }
   [[nodiscard]] uint64_t num_commands() const { return num_commands_; }
   // Of the login that the backend has accepted; empty: none.
   [[nodiscard]] const std::string& user() const;
@@ -315,7 +338,7 @@ class SmtpRelay {
     kLogin,      // the backend's answer
     kRefusal,    // the time of a refusal
     kDataStart,  // 354, or a backend that takes chunks
-    kLeg,        // within the text: the next backend
+    kLeg,        // within the text: the next backend, until it has all that the last one had
     kDataEnd,    // the reply to the end of data
   };
   enum class FrontClock : uint8_t { kOff, kCommand, kData };
@@ -400,6 +423,8 @@ class SmtpRelay {
     bool is_data_open = false;  // 354 came, or chunks are sent
     bool is_chunking = false;   // they are
     SmtpDotStuffer stuffer;     // of chunked text that goes there by DATA
+    bool is_replaying = false;  // it has not been given all of the journal yet
+    uint64_t replayed_bytes = 0;
     bool is_idle = false;
     bool is_early = false;   // what is unread came when no answer was due
     bool is_dirty = false;   // RSET is due before the next MAIL
@@ -491,7 +516,6 @@ class SmtpRelay {
   void SendText(base::ByteView text);
   void OnEndOfText();
   void Discard(base::ByteView reply);
-  void Replay();
   void HandOver();
   void OnEndReply(const SmtpReply& reply, base::Duration took);
   void OnEarlyReply(const SmtpReply& reply);
@@ -505,6 +529,16 @@ class SmtpRelay {
   void RefuseChunks(base::ByteView reply);
   void SayChunk(uint64_t size);
   void OnChunkReply(const SmtpReply& reply);
+
+  // smtp_replay.cc
+  void Keep(base::ByteView text);
+  void Replay();
+  void PumpReplay();
+  void LoseJournal(JournalLoss why);
+  void ForgetJournal();
+  void CloseSpool();
+  void ArmSpool();
+  [[nodiscard]] bool CanMoveText() const;
 
   // smtp_leg.cc
   void ChooseLeg(bool is_idle_leg_good);
@@ -576,6 +610,8 @@ class SmtpRelay {
   RouteAnswer recipient_way_;        // and where it goes; without text
   bool has_held_recipient_ = false;  // it waits for the verdicts on those before it
   SmtpJournal journal_;
+  LegId reading_for_ = 0;  // the leg that what is read of the file is for; 0: nothing is read
+  base::MonoTime spool_deadline_ = kNever;
   SmtpDataScanner scanner_;
   // What BDAT has announced.
   struct Chunk {

@@ -352,7 +352,7 @@ void SmtpRelay::EndTransaction(ByteView reply, base::EndCause cause) {
   mail_ = {};
   work_ = Work::kNone;
   has_held_recipient_ = false;
-  journal_.Clear();
+  ForgetJournal();
   must_restart_clock_ = true;
 }
 

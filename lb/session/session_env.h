@@ -23,6 +23,7 @@
 #include "lb/io/lookup.h"
 #include "lb/io/loop.h"
 #include "lb/io/resolver.h"
+#include "lb/io/spool.h"
 #include "lb/io/stream.h"
 #include "lb/route/router.h"
 #include "lb/route/user_key.h"
@@ -90,6 +91,8 @@ class SessionHost {
   // Whole-process budgets, in bytes; false: over the cap, do without.
   [[nodiscard]] virtual bool TakeReplayMemory(size_t num_bytes) = 0;
   virtual void ReturnReplayMemory(size_t num_bytes) = 0;
+  // For what is beyond that memory; null: nothing is kept beyond it. Outlives the sessions.
+  [[nodiscard]] virtual io::Spool* spool() { return nullptr; }
   // The high-water mark of a leg (limits.buffer), or less while all legs together hold too much.
   [[nodiscard]] virtual size_t HighWater(size_t wanted_bytes) const { return wanted_bytes; }
   // Whose users are where, in exclusive pools.

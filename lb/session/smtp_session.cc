@@ -25,7 +25,8 @@ proto::SmtpFrontTls FrontTlsOf(const ListenerSettings& listener, const Stream& f
                                                        : proto::SmtpFrontTls::kNone;
 }
 
-proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& front) {
+proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& front,
+                               bool has_spool) {
   const conf::Listener& conf = listener.conf;
   proto::SmtpSettings settings;
   settings.is_submission = conf.protocol == conf::Protocol::kSubmission;
@@ -39,6 +40,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   settings.capabilities = listener.capabilities;
   settings.bare_newline = listener.smtp.bare_newline;
   settings.replay_memory = listener.smtp.replay_memory;
+  settings.replay_limit = has_spool ? listener.smtp.replay_limit : 0;
   settings.retries = listener.smtp.retries;
   settings.leg_transactions = listener.smtp.legs_transactions;
   settings.greet_delay = conf.greet_delay;
@@ -71,7 +73,8 @@ SmtpSession::SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings
       listener_(std::move(listener)),
       client_(client),
       front_(std::move(front)),
-      settings_(SettingsOf(*listener_, *front_)),
+      settings_(SettingsOf(*listener_, *front_,
+                           env_.host.spool() != nullptr && listener_->smtp.spool_total > 0)),
       relay_(settings_, {client_.client, client_.local, client_.accepted}, *this, *this),
       timer_(env.loop.timers(), io::Timer::Invoke<&SmtpSession::OnTimer, SmtpSession>, this) {
   account_.session = client_.session_id;
@@ -197,6 +200,23 @@ void SmtpSession::OnBack(Stream::Event event) {
   }
 }
 
+void SmtpSession::OnSpoolStored(uint64_t total_bytes) {
+  relay_.OnSpoolStored(total_bytes, env_.loop.Now());
+  Drive();
+}
+
+void SmtpSession::OnSpoolRead(base::ByteView bytes) {
+  relay_.OnSpoolRead(bytes, env_.loop.Now());
+  Drive();
+}
+
+void SmtpSession::OnSpoolFailed(io::SpoolFault fault) {
+  relay_.OnSpoolFailed(
+      fault == io::SpoolFault::kFull ? proto::JournalLoss::kFull : proto::JournalLoss::kDisk,
+      env_.loop.Now());
+  Drive();
+}
+
 void SmtpSession::OnTimer() {
   if (is_over_) return;
   const base::MonoTime now = env_.loop.Now();
@@ -215,9 +235,7 @@ void SmtpSession::Drive() {
   if (is_over_) return;
   if (relay_.is_idle()) parts_.reset();
   // A side that has more to take than it should hold stops the other one from bringing more.
-  const size_t high = HighWater();
-  const bool is_full =
-      front_->Unsent() > high || (back_.stream != nullptr && back_.stream->Unsent() > high);
+  const bool is_full = front_->Unsent() > HighWater() || IsBackFull();
   const bool must_wait = is_full || (!relay_.wants_front() && !front_->Input().empty());
   if (must_wait && !is_front_paused_) {
     front_->PauseReads();
@@ -228,6 +246,11 @@ void SmtpSession::Drive() {
   Rearm();
 }
 
+bool SmtpSession::IsBackFull() const {
+  if (back_.stream != nullptr && back_.stream->Unsent() > HighWater()) return true;
+  return spool_file_ != nullptr && relay_.journal_waiting_bytes() > env_.host.spool()->Window();
+}
+
 size_t SmtpSession::HighWater() const {
   return env_.host.HighWater(listener_->conf.limits.buffer);
 }
@@ -235,7 +258,7 @@ size_t SmtpSession::HighWater() const {
 // True if there may be more to do.
 bool SmtpSession::ReadFront() {
   if (!relay_.wants_front()) return false;
-  if (front_->Unsent() > HighWater()) return false;
+  if (front_->Unsent() > HighWater() || IsBackFull()) return false;
   const base::ByteView input = front_->Input();
   if (input.empty() && !has_front_eof_ && !relay_.is_draining()) return false;
   reading_bytes_ = input.size();
@@ -246,8 +269,7 @@ bool SmtpSession::ReadFront() {
   if (is_over_) return false;
   front_->Consume(taken);
   if (wants_front_tls_) StartFrontTls();
-  if (back_.stream != nullptr && back_.stream->Unsent() > HighWater()) return false;
-  return taken > 0;
+  return taken > 0 && !IsBackFull();
 }
 
 void SmtpSession::Perform() {
@@ -311,6 +333,19 @@ void SmtpSession::Do(proto::ToBack& action) {
   WriteBack(action.bytes);
 }
 
+void SmtpSession::Do(proto::SpoolAppend& action) {
+  if (spool_file_ == nullptr) spool_file_ = env_.host.spool()->Open(*this);
+  spool_file_->Append(action.bytes);
+}
+
+void SmtpSession::Do(proto::SpoolRead& action) {
+  spool_file_->Read(action.offset, action.num_bytes);
+}
+
+void SmtpSession::Do(proto::SpoolClose&) {
+  spool_file_.reset();
+}
+
 void SmtpSession::Do(proto::DropLeg& action) {
   FlushBack();
   if (action.leg == back_.leg) ReleaseBack(action.how, SessionResult::kClientQuit);
@@ -340,6 +375,7 @@ void SmtpSession::StartFrontTls() {
 void SmtpSession::Finish(base::EndCause cause) {
   is_over_ = true;
   query_.reset();
+  spool_file_.reset();
   timer_.Cancel();
   if (is_front_handshaking_) env_.recorder.Handshake(Side::kFront, "", "", false, false);
   if (back_.leg != 0) ReleaseBack(proto::DropLeg::How::kAtOnce, cause.result);

@@ -3,7 +3,8 @@
 //
 // Knows no SMTP: it does what the relay's actions say, finds homes and endpoints, keeps the books
 // of load, health and metrics, and writes the accounts.
-// Limits:   the listener's; a slow peer on one side pauses the other at limits.buffer.
+// Limits:   the listener's; a slow peer on one side pauses the other at limits.buffer, a slow disk
+//           the client at the spool's window.
 // Owner:    the host's list.   Thread: the worker's.
 // Why so:   one timer for whichever of the relay's deadlines is next.
 // Tests:    test/session/smtp_session_test.cc, test/sim/, test/integration/
@@ -16,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "lb/io/spool.h"
 #include "lb/io/stream.h"
 #include "lb/io/timer.h"
 #include "lb/proto/smtp_relay.h"
@@ -27,6 +29,7 @@ namespace postern::session {
 
 class SmtpSession final : public Session,
                           private io::Stream::Observer,
+                          private io::SpoolFile::Observer,
                           private proto::SmtpReports,
                           private proto::ReplayBudget {
  public:
@@ -79,10 +82,15 @@ class SmtpSession final : public Session,
   [[nodiscard]] bool TakeUser(const route::Decision& decision);
   void KeepJudgements(const std::vector<route::Answered>& answers);
   void Do(proto::ToBack& action);
+  void Do(proto::SpoolAppend& action);
+  void Do(proto::SpoolRead& action);
+  void Do(proto::SpoolClose& action);
   void Do(proto::OpenLeg& action);
   void Do(proto::DropLeg& action);
   void Do(proto::StartTlsOn& action);
   void Do(proto::EndSession& action);
+  // A side, or the disk, has more to take than it should hold.
+  [[nodiscard]] bool IsBackFull() const;
   [[nodiscard]] size_t HighWater() const;
   void FlushFront();
   void FlushBack();
@@ -123,6 +131,11 @@ class SmtpSession final : public Session,
   void OnLegBusy(proto::LegId leg) override;
   void OnLegIdle(proto::LegId leg) override;
   void OnMoved(Moved moved, base::FaultKind why) override;
+  void OnJournalLost(proto::JournalLoss why) override;
+  // io::SpoolFile::Observer
+  void OnSpoolStored(uint64_t total_bytes) override;
+  void OnSpoolRead(base::ByteView bytes) override;
+  void OnSpoolFailed(io::SpoolFault fault) override;
   // proto::ReplayBudget
   bool Take(size_t num_bytes) override { return env_.host.TakeReplayMemory(num_bytes); }
   void Return(size_t num_bytes) override { env_.host.ReturnReplayMemory(num_bytes); }
@@ -134,7 +147,8 @@ class SmtpSession final : public Session,
   const proto::SmtpSettings settings_;
   proto::SmtpRelay relay_;
   Back back_;
-  std::shared_ptr<const Parts> parts_;  // of the work under way
+  std::unique_ptr<io::SpoolFile> spool_file_;  // of the message under way
+  std::shared_ptr<const Parts> parts_;         // of the work under way
   uint32_t num_lookups_ = 0;
   std::vector<route::Answered> judgements_;  // of the login, by directories of judged_by_
   std::weak_ptr<const Parts> judged_by_;

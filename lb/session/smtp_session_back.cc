@@ -546,6 +546,12 @@ bool SmtpSession::HasNoSocket() const {
   return back_.stream != nullptr && back_.stream->end() == io::StreamEnd::kLocal;
 }
 
+void SmtpSession::OnJournalLost(proto::JournalLoss why) {
+  static_assert(static_cast<int>(proto::JournalLoss::kDisk) ==
+                static_cast<int>(metrics::CopyLoss::kDisk));
+  env_.recorder.SmtpCopyLost(static_cast<metrics::CopyLoss>(why));
+}
+
 void SmtpSession::OnMoved(Moved moved, base::FaultKind why) {
   if (HasNoSocket()) return;
   if (moved == Moved::kBeforeEnvelope) {

@@ -101,6 +101,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     settings_.limits.line = 300;
     settings_.limits.reply_lines = 16;
     settings_.replay_memory = kReplayMemory;
+    settings_.replay_limit = 40 << 10;
     settings_.hostname = "mx.example";
     settings_.capabilities = capabilities_;
     proto::SmtpTimeouts& timeouts = settings_.timeouts;
@@ -117,7 +118,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   }
   ~Session() {
     relay_.reset();
-    POSTERN_CHECK(taken_ == 0);
+    POSTERN_CHECK(taken_ == 0 && !file_);
   }
 
   void Run(ByteView input) {
@@ -208,7 +209,11 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
         }
         break;
       case 13:
-        unsent_ = take_byte() % 2 == 0 ? 0 : 5000;
+        if (op < 128) {
+          unsent_ = take_byte() % 2 == 0 ? 0 : 5000;
+        } else {
+          Spool(take_byte());
+        }
         break;
       case 14:
         relay_->OnPeerName({static_cast<base::PeerName::Kind>(take_byte() % 3), "h.example"}, now_);
@@ -218,6 +223,22 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
         FeedFront(text);
         break;
       }
+    }
+  }
+
+  // The journal's file answers, in part or in full, or fails.
+  void Spool(uint8_t how) {
+    if (!file_) return;
+    if (how % 8 == 0) {
+      relay_->OnSpoolFailed(static_cast<proto::JournalLoss>(1 + how / 8 % 2), now_);
+    } else if (how % 8 < 4) {
+      relay_->OnSpoolStored(file_->size(), now_);
+    } else if (read_) {
+      const std::string bytes =
+          file_->substr(read_->offset, std::min<size_t>(read_->num_bytes, 1 + how * 500));
+      read_.reset();
+      relay_->OnSpoolRead(bytes, now_);
+      Perform();
     }
   }
 
@@ -374,6 +395,25 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     POSTERN_CHECK(text_.find("\r\n.\r\n") == std::string::npos);
   }
 
+  void Do(proto::SpoolAppend& action) {
+    POSTERN_CHECK(!action.bytes.empty());
+    if (!file_) file_.emplace();
+    *file_ += action.bytes;
+    POSTERN_CHECK(file_->size() <= settings_.replay_limit);
+  }
+
+  void Do(proto::SpoolRead& action) {
+    POSTERN_CHECK(file_ && !read_ && action.num_bytes > 0);
+    POSTERN_CHECK(action.offset + action.num_bytes <= file_->size());
+    read_ = action;
+  }
+
+  void Do(proto::SpoolClose&) {
+    POSTERN_CHECK(file_.has_value());
+    file_.reset();
+    read_.reset();
+  }
+
   void Do(proto::OpenLeg& action) {
     if (action.leg != relay_->leg()) return;
     POSTERN_CHECK(leg_ == 0);
@@ -464,6 +504,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     text_ = "\r\n";
   }
   void OnMoved(Moved, base::FaultKind) override {}
+  void OnJournalLost(proto::JournalLoss) override {}
   bool Take(size_t num_bytes) override {
     taken_ += num_bytes;
     return true;
@@ -482,6 +523,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   std::string front_, back_, text_, said_since_end_;
   proto::LegId leg_ = 0;
   proto::EndpointRef endpoint_ = nullptr;
+  std::optional<std::string> file_;  // the journal's
+  std::optional<proto::SpoolRead> read_;
   size_t unsent_ = 0;
   uint64_t chunk_left_ = 0;  // of a chunk to the backend
   size_t taken_ = 0;

@@ -250,9 +250,14 @@ class SmtpConversation(Conversation):
                 if not recipients:
                     self.say("554 5.5.1 no recipients")
                     continue
+                if self.server.fault == "die_late_in_data":
+                    # What the sender has written and nobody has read shall be less than a long message.
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
                 self.say("354 go")
                 while b"\r\n.\r\n" not in b"\r\n" + self.buffer:
                     if self.server.fault == "die_in_data" and self.buffer:
+                        return
+                    if self.server.fault == "die_late_in_data" and len(self.buffer) > 1000000:
                         return
                     more = self.connection.recv(65536)
                     if not more:

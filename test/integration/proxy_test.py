@@ -303,6 +303,35 @@ class ProxyTest(ProxyCase):
                 self.assertEqual({message[2] for message in good.messages}, {body.encode()})
                 self.postern.stop()
 
+    def test_smtp_a_long_message_moves_from_its_spool_file(self):
+        spool = os.path.join(self.folder, "spool")
+        os.makedirs(spool, exist_ok=True)
+        bad = self.server(backends.smtp, "mx1", passwords={}, fault="die_late_in_data")
+        good = self.server(backends.smtp, "mx2", passwords={})
+        self.start("smtp", [bad, good], smtp={"spool_dir": "spool", "replay_memory": "64KiB"})
+        client = self.smtp()
+        body = "Subject: x\r\n\r\n" + "".join("line %d\r\n" % i for i in range(650000))
+        for _ in range(2):
+            client.sendmail("a@example.org", ["b@example.com"], body)
+        client.quit()
+        self.assertIn("DATA", bad.seen)
+        self.assertEqual([message[2] == body.encode() for message in good.messages], [True] * 2)
+        self.assertEqual(os.listdir(spool), [])
+        for reason in ("too_long", "full", "disk"):
+            self.assertEqual(self.postern.metric('postern_smtp_copies_lost_total{reason="%s"}' % reason), 0)
+        self.postern.wait_for(lambda: self.postern.metric("postern_smtp_spool_bytes") == 0, "no file to be left")
+
+    def test_smtp_a_long_message_needs_no_disk(self):
+        good = self.server(backends.smtp, "mx1", passwords={})
+        self.start("smtp", [good], smtp={"spool_dir": "nowhere", "replay_memory": "64KiB"})
+        client = self.smtp()
+        body = "Subject: x\r\n\r\n" + "line\r\n" * 50000
+        client.sendmail("a@example.org", ["b@example.com"], body)
+        client.quit()
+        self.assertEqual(good.messages[0][2], body.encode())
+        self.assertEqual(self.postern.metric('postern_smtp_copies_lost_total{reason="disk"}'), 1)
+        self.assertIn("spool_failed", self.postern.output())
+
     def test_smtp_unknown_outcome_is_451_and_not_repeated(self):
         servers = [self.server(backends.smtp, n, passwords={}, fault="die_at_dot") for n in ("mx1", "mx2")]
         self.start("smtp", servers)

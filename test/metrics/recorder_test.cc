@@ -86,6 +86,8 @@ TEST_F(RecorderTest, ClosedSetsOfLabelsAreWholeFromTheStart) {
         "resumed=\"false\",result=\"ok\"} 0",
         "postern_smtp_recipients_total{listener=\"mx\",result=\"deferred_other_home\"} 0",
         "postern_smtp_replays_total{reason=\"tempfail\"} 0",
+        "postern_smtp_copies_lost_total{reason=\"too_long\"} 0",
+        "postern_smtp_spool_bytes 0",
         "postern_smtp_bare_newlines_total{listener=\"mx\"} 0",
         "postern_backend_sessions_total{backend=\"mail1\",protocol=\"imap\",result=\"limit\"} 0",
         "postern_bytes_total{listener=\"mx\",side=\"back\",direction=\"in\"} 0",
@@ -133,6 +135,8 @@ TEST_F(RecorderTest, CountsByLabel) {
                           base::FaultKind::kTimeout);
   recorder.Bytes(slots_.listeners[1], base::Side::kBack, Direction::kOut, 42);
   recorder.SmtpReplay(base::FaultKind::kLost);
+  recorder.SmtpCopyLost(CopyLoss::kFull);
+  registry_.SetSpoolBytes(4711);
   EXPECT_EQ(Value("postern_tls_handshakes_total{side=\"front\",version=\"TLSv1.3\",group=\"X25519\""
                   ",resumed=\"true\",result=\"ok\"}"),
             1);
@@ -144,6 +148,8 @@ TEST_F(RecorderTest, CountsByLabel) {
             1);
   EXPECT_EQ(Value("postern_bytes_total{listener=\"mx\",side=\"back\",direction=\"out\"}"), 42);
   EXPECT_EQ(Value("postern_smtp_replays_total{reason=\"lost\"}"), 1);
+  EXPECT_EQ(Value("postern_smtp_copies_lost_total{reason=\"full\"}"), 1);
+  EXPECT_EQ(Value("postern_smtp_spool_bytes"), 4711);
 }
 
 TEST_F(RecorderTest, AReloadKeepsTheStatesOfEndpoints) {

@@ -20,66 +20,104 @@ struct Budget final : ReplayBudget {
   size_t taken = 0;
 };
 
-std::string All(const SmtpJournal& journal) {
+std::string InMemory(const SmtpJournal& journal) {
   std::string text;
-  for (size_t i = 0; i < journal.num_blocks(); ++i) text += journal.Block(i);
+  while (text.size() < journal.memory_bytes()) text += journal.Memory(text.size());
   return text;
 }
 
 TEST(SmtpJournalTest, KeepsTheTextInOrder) {
   Budget budget;
-  SmtpJournal journal(budget, 100000);
+  SmtpJournal journal(budget, 100000, 0);
   std::string text;
   for (int i = 0; i < 9000; ++i) {
     const std::string piece = std::to_string(i) + "\r\n";
-    journal.Append(piece);
+    EXPECT_EQ(journal.Append(piece), "");
     text += piece;
   }
-  EXPECT_EQ(All(journal), text);
+  EXPECT_EQ(InMemory(journal), text);
   EXPECT_EQ(journal.size(), text.size());
   EXPECT_GE(budget.taken, text.size());
 }
 
 TEST(SmtpJournalTest, TakesOneLargePiece) {
   Budget budget;
-  SmtpJournal journal(budget, 100000);
+  SmtpJournal journal(budget, 100000, 0);
   const std::string text(50000, 'x');
-  journal.Append(text);
-  EXPECT_EQ(All(journal), text);
+  EXPECT_EQ(journal.Append(text), "");
+  EXPECT_EQ(InMemory(journal), text);
+}
+
+TEST(SmtpJournalTest, LeavesToTheFileWhatIsBeyondItsMemory) {
+  Budget budget;
+  SmtpJournal journal(budget, 20000, 50000);
+  EXPECT_EQ(journal.Append(std::string(15000, 'a')), "");
+  EXPECT_FALSE(journal.has_file());
+  EXPECT_EQ(journal.Append(std::string(5000, 'b') + "ccc"), "ccc");
+  EXPECT_EQ(journal.Append("dd"), "dd");
+  EXPECT_EQ(InMemory(journal), std::string(15000, 'a') + std::string(5000, 'b'));
+  EXPECT_EQ(journal.size(), 20005U);
+  EXPECT_TRUE(journal.has_file());
+  EXPECT_EQ(journal.waiting_bytes(), 5U);
+  journal.OnStored(3);
+  EXPECT_EQ(journal.waiting_bytes(), 2U);
+  EXPECT_EQ(journal.room(), 29995U);
 }
 
 TEST(SmtpJournalTest, LetsGoOfEverythingBeyondItsLimit) {
   Budget budget;
-  SmtpJournal journal(budget, 100);
-  journal.Append(std::string(100, 'x'));
-  EXPECT_FALSE(journal.has_overflowed());
-  journal.Append("y");
-  EXPECT_TRUE(journal.has_overflowed());
+  SmtpJournal journal(budget, 100, 150);
+  EXPECT_EQ(journal.Append(std::string(100, 'x')), "");
+  EXPECT_EQ(journal.Append(std::string(50, 'x')).size(), 50U);
+  EXPECT_FALSE(journal.loss());
+  EXPECT_EQ(journal.Append("y"), "");
+  EXPECT_EQ(journal.loss(), JournalLoss::kTooLong);
   EXPECT_EQ(budget.taken, 0U);
-  journal.Append("z");
+  EXPECT_EQ(journal.Append("z"), "");
   EXPECT_EQ(journal.size(), 0U);
+  EXPECT_FALSE(journal.has_file());
 }
 
-TEST(SmtpJournalTest, LetsGoWhereTheProcessHasNoMoreToGive) {
+TEST(SmtpJournalTest, UsesTheFileEarlyWhereTheProcessHasNoMoreMemoryToGive) {
   Budget budget;
   budget.limit = 20000;
-  SmtpJournal journal(budget, 1 << 20);
-  journal.Append(std::string(16384, 'x'));
-  EXPECT_FALSE(journal.has_overflowed());
-  journal.Append("y");
-  EXPECT_TRUE(journal.has_overflowed());
+  SmtpJournal journal(budget, 1 << 20, 2 << 20);
+  EXPECT_EQ(journal.Append(std::string(16384, 'x') + "y"), "y");
+  // Were there memory again: the file goes on, or the order would be lost.
+  budget.limit = 1 << 20;
+  EXPECT_EQ(journal.Append("z"), "z");
+  EXPECT_EQ(journal.memory_bytes(), 16384U);
+}
+
+TEST(SmtpJournalTest, LetsGoWhereThereIsNeitherMemoryNorFile) {
+  Budget budget;
+  budget.limit = 20000;
+  SmtpJournal journal(budget, 1 << 20, 1 << 20);
+  EXPECT_EQ(journal.Append(std::string(16384, 'x')), "");
+  EXPECT_FALSE(journal.loss());
+  EXPECT_EQ(journal.Append("y"), "");
+  EXPECT_EQ(journal.loss(), JournalLoss::kFull);
   EXPECT_EQ(budget.taken, 0U);
+}
+
+TEST(SmtpJournalTest, TheFirstReasonOfALossStays) {
+  Budget budget;
+  SmtpJournal journal(budget, 10, 20);
+  journal.Lose(JournalLoss::kDisk);
+  journal.Lose(JournalLoss::kFull);
+  EXPECT_EQ(journal.loss(), JournalLoss::kDisk);
 }
 
 TEST(SmtpJournalTest, IsNewAfterClear) {
   Budget budget;
   {
-    SmtpJournal journal(budget, 10);
-    journal.Append("more than ten bytes");
+    SmtpJournal journal(budget, 10, 0);
+    EXPECT_EQ(journal.Append("more than ten bytes"), "");
+    EXPECT_TRUE(journal.loss());
     journal.Clear();
-    EXPECT_FALSE(journal.has_overflowed());
-    journal.Append("ten bytes!");
-    EXPECT_EQ(All(journal), "ten bytes!");
+    EXPECT_FALSE(journal.loss());
+    EXPECT_EQ(journal.Append("ten bytes!"), "");
+    EXPECT_EQ(InMemory(journal), "ten bytes!");
   }
   EXPECT_EQ(budget.taken, 0U);
 }

@@ -81,7 +81,9 @@ class Simulation {
     world_.net.options.cut = kCuts[rng_.Below(4)];
     world_.net.options.latency = std::chrono::microseconds(10 + rng_.Below(5000));
     if (rng_.Below(3) == 0) world_.net.options.window_bytes = 256 + rng_.Below(8192);
-    world_.config.smtp.replay_memory = rng_.Below(3) == 0 ? 512 + rng_.Below(2048) : 256 << 10;
+    world_.config.smtp.replay_memory = rng_.Below(2) == 0 ? rng_.Below(2048) : 256 << 10;
+    if (rng_.Below(8) == 0) world_.config.smtp.replay_limit = rng_.Below(4096);
+    ChooseDisk();
     world_.config.smtp.retries = static_cast<uint32_t>(rng_.Below(3));
     for (int backend = 1; backend <= 2; ++backend) {
       switch (rng_.Below(3)) {
@@ -118,6 +120,31 @@ class Simulation {
       if (rng_.Below(4) > 0) rule.mixed_relay_pool = "relay";
   }
 
+  // A disk may fail as it likes: alone it harms nothing, and with a backend it costs no more than
+  // the message that was to move.
+  void ChooseDisk() {
+    SimSpool::Options& disk = world_.disk.options;
+    disk.latency = std::chrono::microseconds(rng_.Below(20'000));
+    disk.window_bytes = rng_.Below(3) == 0 ? 0 : rng_.Below(4096);
+    if (rng_.Below(2) == 0) disk.read_bytes = 1 + rng_.Below(500);
+    switch (rng_.Below(12)) {
+      case 0:
+        disk.total_bytes = rng_.Below(2000);
+        break;
+      case 1:
+        disk.disk_bytes = rng_.Below(2000);
+        break;
+      case 2:
+        disk.bad_read_offset = rng_.Below(2000);
+        break;
+      case 3:
+        disk.hangs = true;
+        break;
+      default:
+        break;
+    }
+  }
+
   void ChooseFault(int backend) {
     static constexpr const char* kPlaces[] = {"GREETING", "EHLO", "STARTTLS", "AUTH", "MAIL",
                                               "RCPT",     "DATA", "BDAT",     ".",    "RSET"};
@@ -151,7 +178,8 @@ class Simulation {
     Sent sent;
     sent.id = "m" + std::to_string(number);
     sent.text = "Subject: " + sent.id + "\r\n\r\n";
-    for (uint64_t i = rng_.Below(60); i > 0; --i) {
+    const uint64_t most_lines = rng_.Below(40) == 0 ? 4000 : 60;
+    for (uint64_t i = rng_.Below(most_lines); i > 0; --i) {
       static constexpr const char* kLines[] = {".", ".dot", "", "plain words", "x."};
       sent.text += kLines[rng_.Below(5)];
       sent.text += "\r\n";
@@ -293,6 +321,8 @@ class Simulation {
   }
 
   void Check() {
+    // A window, and what the client's socket and one read of it may hold.
+    EXPECT_LE(world_.disk.most_waiting_bytes, world_.disk.options.window_bytes + (128 << 10));
     std::map<std::string, int> copies;
     for (int backend = 1; backend <= 3; ++backend)
       for (const SmtpServer::Message& message : world_.server(backend).messages) {

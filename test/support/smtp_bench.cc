@@ -109,7 +109,7 @@ void SmtpBench::LoseBack(const std::string& name, base::FaultKind kind) {
 }
 
 void SmtpBench::TakeBytes(const std::string& name) {
-  backend(name).takes_bytes = true;
+  backend(name).takes_bytes = backend(name).takes_text = true;
   if (leg_ == nullptr || leg_->backend->name != name) return;
   const std::string bytes = std::move(leg_->unsent);
   leg_->unsent.clear();
@@ -119,6 +119,24 @@ void SmtpBench::TakeBytes(const std::string& name) {
 
 void SmtpBench::GivePeerName(const base::PeerName& name) {
   relay->OnPeerName(name, now);
+  Drive();
+}
+
+void SmtpBench::AnswerSpool() {
+  std::string read;
+  if (std::exchange(is_spool_news_, false)) relay->OnSpoolStored(spool_file->size(), now);
+  if (spool_read_) {
+    read =
+        spool_file->substr(spool_read_->offset, std::min(spool_read_->num_bytes, spool_read_bytes));
+    spool_read_.reset();
+    relay->OnSpoolRead(read, now);
+  }
+  Perform();  // while the bytes are there
+  Drive();
+}
+
+void SmtpBench::FailSpool(proto::JournalLoss why) {
+  relay->OnSpoolFailed(why, now);
   Drive();
 }
 
@@ -136,6 +154,10 @@ void SmtpBench::Drive() {
   bool is_busy = true;
   while (is_busy && !is_over()) {
     is_busy = false;
+    if (is_spool_quick && (is_spool_news_ || spool_read_)) {
+      AnswerSpool();
+      is_busy = true;
+    }
     if (leg_ != nullptr && !leg_->input.empty() && leg_->is_connected && !leg_->wants_tls) {
       // What could not be taken yet is shown again with one piece more.
       const proto::LegId id = leg_->id;
@@ -246,6 +268,22 @@ void SmtpBench::Do(proto::ToBack& action) {
   if (leg_ != nullptr) Deliver(*leg_, action.bytes);
 }
 
+void SmtpBench::Do(proto::SpoolAppend& action) {
+  if (!spool_file) spool_file.emplace();
+  *spool_file += action.bytes;
+  is_spool_news_ = true;
+}
+
+void SmtpBench::Do(proto::SpoolRead& action) {
+  spool_read_ = action;
+}
+
+void SmtpBench::Do(proto::SpoolClose&) {
+  spool_file.reset();
+  spool_read_.reset();
+  is_spool_news_ = false;
+}
+
 void SmtpBench::Do(proto::OpenLeg& action) {
   if (action.leg != relay->leg()) return;
   FakeBackend* picked = nullptr;
@@ -341,7 +379,7 @@ void SmtpBench::Answer(Leg& leg, const std::string& what, const std::string& usu
 
 void SmtpBench::Deliver(Leg& leg, std::string_view bytes) {
   if (bytes.empty()) return;
-  if (!leg.backend->takes_bytes) {
+  if (!leg.backend->takes_bytes || (!leg.backend->takes_text && leg.state == Leg::State::kText)) {
     leg.unsent += bytes;
     return;
   }
@@ -496,6 +534,11 @@ void SmtpBench::OnLegFault(proto::LegId, const proto::SmtpLegFault& fault) {
 
 void SmtpBench::OnMoved(Moved moved, base::FaultKind) {
   events.emplace_back(moved == Moved::kBeforeEnvelope ? "retry" : "replay");
+}
+
+void SmtpBench::OnJournalLost(proto::JournalLoss why) {
+  constexpr const char* kWords[] = {"too_long", "full", "disk"};
+  events.push_back(std::string("lost ") + kWords[static_cast<int>(why)]);
 }
 
 bool SmtpBench::Take(size_t num_bytes) {

@@ -40,6 +40,7 @@ struct FakeBackend {
   // last for ever.
   std::map<std::string, std::vector<std::string>> answers;
   bool takes_bytes = true;  // false: what is written to it stays unsent
+  bool takes_text = true;   // likewise, of a message's text
 
   std::vector<std::string> lines;  // all it was sent but text
   std::string octets;              // all it was sent
@@ -70,6 +71,8 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   std::optional<base::PeerName> peer_name = base::PeerName{base::PeerName::Kind::kUnavailable, ""};
   size_t budget_bytes = 1 << 20;
   bool has_untried = false;  // as OnNobody
+  bool is_spool_quick = true;  // false: the journal's file answers when AnswerSpool is called
+  size_t spool_read_bytes = 1 << 20;  // at most, an answer
 
   FakeBackend& backend(const std::string& name);
   void Start(std::string_view early = {});
@@ -85,6 +88,8 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   void LoseBack(const std::string& name, base::FaultKind kind = base::FaultKind::kLost);
   void TakeBytes(const std::string& name);  // it takes bytes again
   void GivePeerName(const base::PeerName& name);
+  void AnswerSpool();  // all that it owes
+  void FailSpool(proto::JournalLoss why = proto::JournalLoss::kDisk);
   void Drain();
 
   // --- what came of it ---
@@ -96,12 +101,14 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   [[nodiscard]] std::string_view leg_backend() const {
     return leg_ ? std::string_view(leg_->backend->name) : std::string_view();
   }
+  [[nodiscard]] size_t unsent_bytes() const { return leg_ ? leg_->unsent.size() : 0; }
   std::optional<base::EndCause> end;
   std::vector<proto::SmtpOutcome> outcomes;
   std::vector<std::string> events;  // of SmtpReports, one word each
   std::vector<proto::SmtpLegFault> faults;
   bool wants_front_tls = false;
   size_t budget_taken = 0;
+  std::optional<std::string> spool_file;  // of the message under way
   uint64_t num_front_bytes = 0;
   std::unique_ptr<proto::SmtpRelay> relay;
   base::MonoTime now{std::chrono::hours(1)};
@@ -132,6 +139,9 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   void Perform();
   void Do(proto::AskRoute& action);
   void Do(proto::ToBack& action);
+  void Do(proto::SpoolAppend& action);
+  void Do(proto::SpoolRead& action);
+  void Do(proto::SpoolClose& action);
   void Do(proto::OpenLeg& action);
   void Do(proto::DropLeg& action);
   void Do(proto::StartTlsOn& action);
@@ -157,11 +167,14 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   void OnLegBusy(proto::LegId) override { events.emplace_back("busy"); }
   void OnLegIdle(proto::LegId) override { events.emplace_back("idle"); }
   void OnMoved(Moved moved, base::FaultKind) override;
+  void OnJournalLost(proto::JournalLoss why) override;
   bool Take(size_t num_bytes) override;
   void Return(size_t num_bytes) override { budget_taken -= num_bytes; }
 
   std::map<std::string, std::unique_ptr<Home>> built_homes_;
   std::unique_ptr<Leg> leg_;
+  bool is_spool_news_ = false;  // something was appended
+  std::optional<proto::SpoolRead> spool_read_;
   std::string front_input_;
   std::string front_output_;
   std::unique_ptr<base::SeededRng> rng_;

@@ -279,6 +279,7 @@ class SmtpWorld::ClientEar final : public Stream::Observer {
 SmtpWorld::SmtpWorld(conf::Protocol protocol, uint64_t seed, std::shared_ptr<Meters> meters)
     : rng(seed),
       net(loop, rng),
+      disk(loop, rng),
       meters_(meters != nullptr ? std::move(meters) : std::make_shared<Meters>()),
       picker_(0, rng),
       book_(1) {
@@ -326,6 +327,7 @@ SmtpWorld::~SmtpWorld() {
     EXPECT_EQ(num_retired, 1);
     EXPECT_EQ(accounts.size(), 1U);
     EXPECT_EQ(replay_memory, 0U);
+    EXPECT_EQ(disk.num_open, 0);
     const std::string protocol(conf::Name(listener().protocol));
     for (const conf::Backend& backend : config.backends) {
       EXPECT_EQ(state(backend.name).load[0].active.load(), 0U) << backend.name;

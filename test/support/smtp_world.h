@@ -23,6 +23,7 @@
 #include "test/support/meters.h"
 #include "test/support/sim_loop.h"
 #include "test/support/sim_net.h"
+#include "test/support/sim_spool.h"
 
 namespace postern::test {
 
@@ -136,6 +137,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   SimLoop loop;
   base::SeededRng rng;
   SimNet net;
+  SimSpool disk;
   std::unique_ptr<session::Session> session;  // null once it has retired and was deleted
 
  private:
@@ -151,6 +153,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
+  io::Spool* spool() override { return &disk; }
   void LearnedCapabilities(const balance::Endpoint& endpoint,
                            std::vector<std::string> keywords) override;
   void OnSession(const metrics::SessionAccount& account) override;

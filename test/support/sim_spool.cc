@@ -1,0 +1,89 @@
+// sim_spool: io::Spool in memory, on virtual time.
+// SPDX-License-Identifier: Apache-2.0
+#include "test/support/sim_spool.h"
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+
+namespace postern::test {
+
+class SimSpool::File final : public io::SpoolFile {
+ public:
+  File(SimSpool& spool, Observer& observer)
+      : spool_(spool), observer_(observer), self_(std::make_shared<File*>(this)) {
+    ++spool_.num_open;
+    ++spool_.num_opened;
+  }
+  ~File() override {
+    *self_ = nullptr;
+    --spool_.num_open;
+    spool_.held_bytes -= bytes_.size();
+    spool_.waiting_bytes -= bytes_.size() - stored_;
+  }
+
+  void Append(base::ByteView bytes) override {
+    if (has_failed_) return;
+    if (spool_.held_bytes + bytes.size() > spool_.options.total_bytes)
+      return Fail(io::SpoolFault::kFull);
+    bytes_ += bytes;
+    spool_.held_bytes += bytes.size();
+    spool_.waiting_bytes += bytes.size();
+    spool_.most_waiting_bytes = std::max(spool_.most_waiting_bytes, spool_.waiting_bytes);
+    Later([this, total = bytes_.size()] {
+      if (total > spool_.options.disk_bytes) return Fail(io::SpoolFault::kDisk);
+      spool_.waiting_bytes -= total - stored_;
+      stored_ = total;
+      observer_.OnSpoolStored(total);
+    });
+  }
+
+  void Read(uint64_t offset, size_t num_bytes) override {
+    if (has_failed_) return;
+    Later([this, offset, num_bytes] {
+      if (offset > spool_.options.bad_read_offset) return Fail(io::SpoolFault::kDisk);
+      const std::string bytes =
+          bytes_.substr(offset, std::min(num_bytes, spool_.options.read_bytes));
+      observer_.OnSpoolRead(bytes);
+    });
+  }
+
+ private:
+  void Fail(io::SpoolFault fault) {
+    has_failed_ = true;
+    Tell([this, fault] { observer_.OnSpoolFailed(fault); });
+  }
+
+  // Unless it has failed meanwhile.
+  void Later(std::function<void()> answer) {
+    Tell([this, answer = std::move(answer)] {
+      if (!has_failed_) answer();
+    });
+  }
+
+  void Tell(std::function<void()> answer) {
+    const auto latency = static_cast<uint64_t>(spool_.options.latency.count());
+    const base::MonoTime now = spool_.loop_.Now();
+    last_ = std::max(
+        last_,
+        now + base::Duration(static_cast<int64_t>(latency / 2 + spool_.rng_.Below(latency + 1))));
+    spool_.loop_.Schedule(last_ - now, [self = self_, answer = std::move(answer)] {
+      if (*self != nullptr && !(*self)->spool_.options.hangs) answer();
+    });
+  }
+
+  SimSpool& spool_;
+  Observer& observer_;
+  std::shared_ptr<File*> self_;  // null inside once the file is gone
+  std::string bytes_;
+  uint64_t stored_ = 0;
+  base::MonoTime last_{};  // when the last answer is due
+  bool has_failed_ = false;
+};
+
+std::unique_ptr<io::SpoolFile> SimSpool::Open(io::SpoolFile::Observer& observer) {
+  return std::make_unique<File>(*this, observer);
+}
+
+}  // namespace postern::test
