@@ -146,7 +146,10 @@ constexpr Key kEndpoint[] = {
      "How the client's address is handed on: PROXY header (every protocol), XCLIENT (smtp, "
      "submission, lmtp, pop3), ID (imap)."},
     Key{"reauth", T::kWord, "replay xclient-login never", "replay", kNew,
-        "How a submission transaction that moves to another backend logs in there."},
+        "How a user who has logged in elsewhere comes here with a submission transaction: by the "
+        "same "
+        "login, by Postern's word (XCLIENT LOGIN), or not at all; with `never` who logs in here "
+        "stays."},
 };
 
 constexpr Key kVerify[] = {

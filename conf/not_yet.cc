@@ -20,7 +20,6 @@ constexpr NotYet kNotYet[] = {
 
     {K::kBackend, "lmtp", "", "smtp listeners need an \"smtp\" endpoint"},
     {K::kBackend, "sieve", "", ""},
-    {K::kEndpoint, "reauth", "xclient-login never", "as \"replay\""},
 
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
 

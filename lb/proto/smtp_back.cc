@@ -208,7 +208,12 @@ SmtpBack::Step SmtpBack::OnPeerName(const base::PeerName& name, std::string& out
   facts.name = name.name;
   facts.helo = settings_.client_name;
   facts.is_esmtp = settings_.is_esmtp;
+  if (settings_.vouches) facts.login = settings_.login_user;
   xclient_ = BuildXclient(facts, extensions_.xclient_attributes);
+  if (settings_.vouches && xclient_.back().find(" LOGIN=") == std::string::npos) {
+    Fail(FaultKind::kProtocol, "XCLIENT LOGIN is not announced to us, or takes no such name");
+    return {0, Event::kFailed};
+  }
   state_ = State::kXclient;
   has_client_bytes_ = true;
   // The last command holds the address; only the answer to that one speaks of the client.

@@ -43,6 +43,7 @@ struct SmtpBackSettings {
   base::SocketAddress local;
   const LoginRequest* login = nullptr;  // to log in with; must outlive the ladder
   std::string login_user;               // the name the backend is told
+  bool vouches = false;  // by XCLIENT LOGIN for login_user, who has logged in elsewhere; no login
   SmtpReplyReader::Limits limits;
 };
 

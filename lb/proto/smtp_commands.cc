@@ -243,7 +243,7 @@ void SmtpRelay::StartTls(ByteView args, ByteView behind) {
   CloseLeg(DropLeg::How::kGently);
   hello_.clear();
   login_.reset();
-  is_logged_in_ = false;
+  is_logged_in_ = stays_ = false;
   Say(SmtpText::kStartTlsGo);
   actions_.emplace_back(StartTlsOn{Side::kFront, 0});
   wait_ = Wait::kTls;
@@ -315,6 +315,7 @@ void SmtpRelay::Rcpt(ByteView args) {
   recipient_.asked = now_;
   for (const ByteView parameter : {path.notify, path.orcpt})
     if (!parameter.empty()) recipient_.parameters.append(" ").append(parameter);
+  if (stays_) return PlaceWhereItStays();
   if (settings_.is_submission && work_ == Work::kTransaction) {
     recipient_way_ = {};
     recipient_way_.home = homes_.front();  // the user's; recipients do not route

@@ -75,8 +75,9 @@ void SmtpRelay::OnLegPicked(LegId leg, const SmtpLegFacts& facts, MonoTime now) 
   settings.local = client_.local;
   settings.limits = {settings_.limits.reply_lines, settings_.limits.line};
   if (login_ != nullptr) {
-    settings.login = login_.get();
     settings.login_user = facts.login_user;
+    settings.vouches = is_logged_in_ && facts.reauth == conf::Reauth::kXclientLogin;
+    if (!settings.vouches) settings.login = login_.get();
   }
   leg_.state = Leg::State::kLadder;
   leg_.facts = facts;
@@ -264,7 +265,7 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
 void SmtpRelay::ArmLeg() {
   const SmtpTimeouts& timeouts = settings_.timeouts;
   if (leg_.expected.empty()) {
-    leg_.deadline = leg_.is_idle ? now_ + timeouts.leg_idle : kNever;
+    leg_.deadline = leg_.is_idle && !stays_ ? now_ + timeouts.leg_idle : kNever;
     return;
   }
   switch (leg_.expected.front().what) {
@@ -358,7 +359,8 @@ void SmtpRelay::OnLegEnd(LegId leg, FaultKind kind, std::string why, MonoTime no
 
 void SmtpRelay::LeaveLeg(std::string why, MonoTime now) {
   now_ = now;
-  if (leg_.id == 0 || is_over()) return;
+  // One that has no second stays for as long as its connection works.
+  if (leg_.id == 0 || is_over() || stays_) return;
   const bool can_move =
       work_ == Work::kLogin || (work_ == Work::kTransaction && CanMoveText() &&
                                 !(leg_.is_mail_sent && mail_.moves == settings_.retries));
@@ -416,6 +418,7 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
   if (mail_.num_waiting == 0 && (mail_.num_accepted == 0 || mail_.is_broken))
     return SettleVerdicts();  // nobody is left to be moved
   if (fault.meaning == SmtpLegFault::Meaning::kVerdict) return GiveUp(fault.reply);
+  if (stays_) return GiveUp(Line(SmtpText::kNobodyThere));
   if (!CanMoveText()) return GiveUp(Line(SmtpText::kBackendLost));
   if (endpoint != nullptr) {
     tried_.push_back(endpoint);
@@ -465,9 +468,10 @@ void SmtpRelay::CloseLeg(DropLeg::How how) {
 // The work on it is done: it waits for the same client's next transaction, if it can serve one.
 void SmtpRelay::LetGoOfLeg() {
   if (leg_.id == 0) return;
-  const bool can_serve = leg_.state == Leg::State::kReady && !leg_.is_data_open &&
-                         !leg_.is_data_sent && leg_.num_transactions < settings_.leg_transactions &&
-                         settings_.timeouts.leg_idle > base::Duration::zero();
+  const bool may_wait = stays_ || (leg_.num_transactions < settings_.leg_transactions &&
+                                   settings_.timeouts.leg_idle > base::Duration::zero());
+  const bool can_serve =
+      leg_.state == Leg::State::kReady && !leg_.is_data_open && !leg_.is_data_sent && may_wait;
   if (!can_serve) return CloseLeg(DropLeg::How::kGently);
   if (leg_.is_mail_sent) leg_.is_dirty = true;
   leg_.is_idle = true;

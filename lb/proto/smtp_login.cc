@@ -126,6 +126,11 @@ void SmtpRelay::LoginOk() {
   work_ = Work::kNone;
   wait_ = Wait::kNothing;
   is_logged_in_ = true;
+  stays_ = leg_.facts.reauth == conf::Reauth::kNever;
+  if (stays_ || !leg_.facts.keeps_credentials) {
+    login_->password.Wipe();
+    login_->message.Wipe();
+  }
   login_deadline_ = kNever;
   must_restart_clock_ = true;
   reports_.OnLogin(mechanism_, login_->user, SmtpReports::Login::kOk);

@@ -43,6 +43,23 @@ bool SmtpRelay::is_idle() const {
   return work_ == Work::kNone && mail_.stage == Stage::kNone && wait_ == Wait::kNothing;
 }
 
+bool SmtpRelay::has_credentials() const {
+  return login_ != nullptr && !(login_->password.empty() && login_->message.empty());
+}
+
+bool SmtpRelay::MayOpenTo(conf::Reauth reauth) const {
+  if (!is_logged_in_) return true;
+  switch (reauth) {
+    case conf::Reauth::kReplay:
+      return has_credentials();
+    case conf::Reauth::kXclientLogin:
+      return true;
+    case conf::Reauth::kNever:
+      break;
+  }
+  return false;
+}
+
 std::string_view SmtpRelay::pick_key() const {
   if (login_ != nullptr) return login_->user;
   return mail_.recipients.empty() ? recipient_.address : mail_.recipients.front().address;

@@ -108,6 +108,20 @@ void SmtpRelay::Gather() {
   OpenAnother();
 }
 
+// The session has one leg and no second: nothing is asked about, and nobody else can take it.
+void SmtpRelay::PlaceWhereItStays() {
+  if (leg_.id == 0 || !mail_.refusal.empty()) {
+    const std::string reply(mail_.refusal.empty() ? Line(SmtpText::kNobodyThere)
+                                                  : ByteView(mail_.refusal));
+    return RefuseRecipient(reply, SmtpReports::Recipient::kRejected);
+  }
+  AddRecipient();
+  if (work_ == Work::kTransaction) return PumpEnvelope();
+  work_ = Work::kTransaction;
+  homes_.clear();
+  ReuseLeg();
+}
+
 void SmtpRelay::AddRecipient() {
   recipient_.ticket = replies_.Expect();
   if (!recipient_.parameters.empty()) mail_.uses_dsn = true;

@@ -139,7 +139,8 @@ void SmtpSession::Do(proto::AskRoute& action) {
   (is_user ? facts.user_key : facts.recipient_key) = key;
   io::LoginFacts login;
   login.protocol = "smtp";
-  SetLogin(login, is_user ? relay_.login() : nullptr);
+  const bool has_login = relay_.user().empty() || relay_.has_credentials();
+  SetLogin(login, is_user && has_login ? relay_.login() : nullptr);
   login.client = client_.client;
   login.hello = relay_.hello();
   login.from = relay_.reverse_path();
@@ -274,6 +275,7 @@ const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
                     [ref](const proto::HomeRef& other) { return !other.Contains(ref); });
     // LMTP has another end of data; only a session of that protocol could use it.
     if (is_elsewhere || member->conf->protocol == conf::Protocol::kLmtp ||
+        !relay_.MayOpenTo(member->conf->reauth) ||
         std::find(tried.begin(), tried.end(), ref) != tried.end())
       excluded.push_back(member->id);
   }
@@ -314,6 +316,7 @@ bool SmtpSession::HasAnotherEndpoint() const {
   std::vector<balance::EndpointId> excluded;
   for (const balance::Endpoint* member : home.members)
     if (member->state == back_.state || member->conf->protocol == conf::Protocol::kLmtp ||
+        !relay_.MayOpenTo(member->conf->reauth) ||
         std::find(tried.begin(), tried.end(), member->state.get()) != tried.end())
       excluded.push_back(member->id);
   return home.HasAnother(excluded);
@@ -364,6 +367,13 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   if (settings_.is_submission)
     login_user = back_user_.empty() ? parts_->user_key->ForBackend(relay_.pick_key()) : back_user_;
   facts.login_user = login_user;
+  facts.reauth = endpoint->conf->reauth;
+  // For another member that has to be shown them, or a directory that judges logins itself.
+  facts.keeps_credentials =
+      !judgements_.empty() ||
+      std::any_of(home.members.begin(), home.members.end(), [](const balance::Endpoint* member) {
+        return member->conf->reauth == conf::Reauth::kReplay;
+      });
   relay_.OnLegPicked(action.leg, facts, env_.loop.Now());
   back_.stream = back_.dial->Next(env_, *this);
 }

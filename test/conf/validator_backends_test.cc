@@ -87,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(
             "reauth_needs_xclient",
             {{"/backends/m1/submission/reauth", R"("xclient-login")"}},
             {R"(/backends/m1/submission/reauth: xclient-login needs "client_address": "xclient")"},
-            {R"(/backends/m1/submission/reauth: "xclient-login" has no effect in this build yet (as "replay"))"}},
+            {}},
         RuleCase{"reauth_elsewhere",
                  {{"/backends/m1/imap/reauth", R"("replay")"}},
                  {},

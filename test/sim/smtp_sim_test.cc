@@ -97,7 +97,10 @@ class Simulation {
           world_.endpoint(backend).tls = conf::TlsMode::kImplicit;
           world_.server(backend).is_implicit = true;
       }
-      if (is_submission()) world_.server(backend).keywords.push_back("AUTH PLAIN LOGIN");
+      if (is_submission()) {
+        world_.server(backend).keywords.push_back("AUTH PLAIN LOGIN");
+        if (rng_.Below(4) == 0) world_.endpoint(backend).reauth = conf::Reauth::kNever;
+      }
       if (rng_.Below(3) == 0) {
         auto& keywords = world_.server(backend).keywords;
         keywords.erase(keywords.begin());  // PIPELINING

@@ -287,10 +287,12 @@ void SmtpBench::Do(proto::SpoolClose&) {
 void SmtpBench::Do(proto::OpenLeg& action) {
   if (action.leg != relay->leg()) return;
   FakeBackend* picked = nullptr;
-  for (FakeBackend* member : static_cast<const Home*>(relay->homes().front().home)->members) {
+  const auto& members = static_cast<const Home*>(relay->homes().front().home)->members;
+  for (FakeBackend* member : members) {
     const auto& tried = relay->tried();
     const auto& wanted = relay->homes();
     if (std::find(tried.begin(), tried.end(), member) != tried.end()) continue;
+    if (!relay->MayOpenTo(member->reauth)) continue;
     if (!std::all_of(wanted.begin(), wanted.end(),
                      [member](const proto::HomeRef& home) { return home.Contains(member); }))
       continue;
@@ -307,6 +309,10 @@ void SmtpBench::Do(proto::OpenLeg& action) {
   facts.tls = picked->tls;
   facts.client_address = picked->client_address;
   facts.login_user = relay->pick_key();
+  facts.reauth = picked->reauth;
+  facts.keeps_credentials = std::any_of(
+      members.begin(), members.end(),
+      [](const FakeBackend* member) { return member->reauth == conf::Reauth::kReplay; });
   relay->OnLegPicked(leg_->id, facts, now);
   switch (picked->door) {
     case FakeBackend::Door::kOpen:

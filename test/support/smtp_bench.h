@@ -32,6 +32,7 @@ struct FakeBackend {
   Door door = Door::kOpen;
   conf::TlsMode tls = conf::TlsMode::kNone;
   conf::ClientAddress client_address = conf::ClientAddress::kNone;
+  conf::Reauth reauth = conf::Reauth::kReplay;
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
   // What it says to commands that begin so (the longest wins; "GREETING", "TEXT" for the text after
