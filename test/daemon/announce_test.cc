@@ -88,7 +88,7 @@ TEST_F(AnnounceTest, MechanismsOfSubmissionAreInItsAuthLine) {
   Learn(1, {"PIPELINING", "AUTH PLAIN"});
   EXPECT_TRUE(Announce().offers_xoauth2);
   EXPECT_FALSE(Announce().offers_oauthbearer);
-  EXPECT_THAT(Announce().capabilities, ElementsAre("PIPELINING"));
+  EXPECT_THAT(Announce().capabilities, ElementsAre("PIPELINING", "CHUNKING"));
 }
 
 }  // namespace

@@ -141,7 +141,8 @@ TEST(SmtpFloodMatrixTest, AServerFloodsAtAnAnswer) {
 
 constexpr uint64_t kBufferBytes = 64 << 10;
 constexpr uint64_t kReplayBytes = 64 << 10;
-constexpr size_t kRelayBytes = 2 * kBufferBytes + kReplayBytes + (512 << 10);
+constexpr uint64_t kSpoolBytes = 64 << 10;  // that wait for the disk, in a string that grows
+constexpr size_t kRelayBytes = 2 * kBufferBytes + kReplayBytes + 3 * kSpoolBytes + (512 << 10);
 
 TEST(SmtpFloodMatrixTest, AServerDoesNotReadTheText) {
   static constexpr std::array kTexts = {"a line of text\r\n", "..\r\n", "xxxxxxxxxxxxxxxx"};
@@ -154,6 +155,7 @@ TEST(SmtpFloodMatrixTest, AServerDoesNotReadTheText) {
             SmtpWorld& world = cell.world();
             world.listener().limits.buffer = kBufferBytes;
             world.config.smtp.replay_memory = kReplayBytes;
+            world.disk.options.window_bytes = kSpoolBytes;
             world.server(1).reads_nothing = true;
             cell.Begin();
             if (cell.is_submission()) (void)world.Ask("AUTH PLAIN AGFsaWNlAHNlY3JldA==");

@@ -2,40 +2,56 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "test/support/sim_spool.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
 
+#include "lb/base/check.h"
+
 namespace postern::test {
+
+// What is stored is in the kernel, as it is with a disk, so that whoever measures the heap sees only
+// what waits to be stored.
 
 class SimSpool::File final : public io::SpoolFile {
  public:
   File(SimSpool& spool, Observer& observer)
-      : spool_(spool), observer_(observer), self_(std::make_shared<File*>(this)) {
+      : spool_(spool),
+        observer_(observer),
+        self_(std::make_shared<File*>(this)),
+        fd_(::memfd_create("sim_spool", MFD_CLOEXEC)) {
+    POSTERN_CHECK(fd_ >= 0);
     ++spool_.num_open;
     ++spool_.num_opened;
   }
   ~File() override {
     *self_ = nullptr;
     --spool_.num_open;
-    spool_.held_bytes -= bytes_.size();
-    spool_.waiting_bytes -= bytes_.size() - stored_;
+    spool_.held_bytes -= stored_ + waiting_.size();
+    spool_.waiting_bytes -= waiting_.size();
+    ::close(fd_);
   }
 
   void Append(base::ByteView bytes) override {
     if (has_failed_) return;
     if (spool_.held_bytes + bytes.size() > spool_.options.total_bytes)
       return Fail(io::SpoolFault::kFull);
-    bytes_ += bytes;
+    waiting_ += bytes;
     spool_.held_bytes += bytes.size();
     spool_.waiting_bytes += bytes.size();
     spool_.most_waiting_bytes = std::max(spool_.most_waiting_bytes, spool_.waiting_bytes);
-    Later([this, total = bytes_.size()] {
-      if (total > spool_.options.disk_bytes) return Fail(io::SpoolFault::kDisk);
-      spool_.waiting_bytes -= total - stored_;
-      stored_ = total;
-      observer_.OnSpoolStored(total);
+    Later([this, num_bytes = bytes.size()] {
+      if (stored_ + num_bytes > spool_.options.disk_bytes) return Fail(io::SpoolFault::kDisk);
+      POSTERN_CHECK(::pwrite(fd_, waiting_.data(), num_bytes, static_cast<off_t>(stored_)) ==
+                    static_cast<ssize_t>(num_bytes));
+      waiting_.erase(0, num_bytes);
+      spool_.waiting_bytes -= num_bytes;
+      stored_ += num_bytes;
+      observer_.OnSpoolStored(stored_);
     });
   }
 
@@ -43,8 +59,11 @@ class SimSpool::File final : public io::SpoolFile {
     if (has_failed_) return;
     Later([this, offset, num_bytes] {
       if (offset > spool_.options.bad_read_offset) return Fail(io::SpoolFault::kDisk);
-      const std::string bytes =
-          bytes_.substr(offset, std::min(num_bytes, spool_.options.read_bytes));
+      std::string bytes(
+          std::min({num_bytes, spool_.options.read_bytes, static_cast<size_t>(stored_ - offset)}),
+          '\0');
+      POSTERN_CHECK(::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset)) ==
+                    static_cast<ssize_t>(bytes.size()));
       observer_.OnSpoolRead(bytes);
     });
   }
@@ -76,7 +95,8 @@ class SimSpool::File final : public io::SpoolFile {
   SimSpool& spool_;
   Observer& observer_;
   std::shared_ptr<File*> self_;  // null inside once the file is gone
-  std::string bytes_;
+  const int fd_;
+  std::string waiting_;  // appended, and not stored
   uint64_t stored_ = 0;
   base::MonoTime last_{};  // when the last answer is due
   bool has_failed_ = false;

@@ -1,4 +1,4 @@
-// sim_spool: io::Spool in memory, on virtual time, with the troubles that disks have.
+// sim_spool: io::Spool on a disk of memory, on virtual time, with the troubles that disks have.
 //
 // Owner:    the test; outlives its files, the SimLoop outlives both.
 // Thread:   the loop's.
