@@ -238,6 +238,7 @@ struct Directory {
   std::string username, key, field;
   base::Secret password;
   Table table;
+  bool operator==(const Directory&) const = default;
 };
 
 struct Rule {

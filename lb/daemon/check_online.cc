@@ -175,13 +175,13 @@ class DirectoryQuestion final : public Question {
   DirectoryQuestion(Tools& tools, const std::string& hostname, const conf::Directory& directory,
                     const std::string& server, std::shared_ptr<const io::TlsSettings> tls)
       : name_("directory " + directory.name + " " + server), key_("postern-check@" + hostname) {
-    conf::Config config;
-    config.directories = {directory};
-    conf::Directory& one = config.directories.front();
+    auto config = std::make_shared<conf::Config>();
+    config->directories = {directory};
+    conf::Directory& one = config->directories.front();
     (one.urls.empty() ? one.addresses : one.urls) = {server};
-    directory_ = MakeDirectories(config, LoadedMaps(1), {{std::move(tls)}}, tools.loop,
-                                 tools.dialer, tools.ldap_dialer, tools.resolver)
-                     .all.front();
+    OwnDirectories own(tools.loop, tools.dialer, tools.ldap_dialer, tools.resolver);
+    own.Use(std::move(config), LoadedMaps(1), {{std::move(tls)}});
+    directory_ = own.all().front();
   }
   std::string name() const override { return name_; }
   void Start(Done done) override {

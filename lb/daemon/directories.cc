@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "lb/directory/auth_http.h"
 #include "lb/directory/ldap_client.h"
 #include "lb/directory/query_cache.h"
 #include "lb/directory/redis.h"
@@ -90,34 +89,71 @@ bool UsesLdap(const conf::Config& config) {
                      });
 }
 
-OwnDirectories MakeDirectories(
-    const conf::Config& config, const LoadedMaps& maps,
-    const std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>>& tls, io::Loop& loop,
-    io::Dialer& dialer, io::Dialer& ldap, io::Resolver& resolver) {
-  OwnDirectories own;
-  for (size_t i = 0; i < config.directories.size(); ++i) {
-    const conf::Directory& conf = config.directories[i];
-    std::shared_ptr<io::Directory>& its = own.all.emplace_back();
-    own.of_files.emplace_back();
-    switch (conf.type) {
-      case conf::Directory::Type::kFile:
-        own.of_files.back() =
-            std::make_shared<directory::FileDirectory>(loop, maps[i].map, maps[i].loaded);
-        its = own.of_files.back();
-        break;
-      case conf::Directory::Type::kAuthHttp:
-        its =
-            WithCache(conf, loop,
-                      std::make_unique<directory::AuthHttp>(loop, dialer, resolver, conf, tls[i]));
-        break;
-      case conf::Directory::Type::kRedis:
-        its =
-            WithCache(conf, loop, std::make_unique<directory::Redis>(loop, dialer, resolver, conf));
-        break;
-      case conf::Directory::Type::kLdap:
-        its = WithCache(conf, loop, std::make_unique<directory::LdapClient>(loop, ldap, conf));
-        break;
+void OwnDirectories::Use(std::shared_ptr<const conf::Config> config, const LoadedMaps& maps,
+                         const DirectoryTls& tls) {
+  std::vector<Own> own;
+  for (size_t i = 0; i < config->directories.size(); ++i) {
+    const conf::Directory& conf = config->directories[i];
+    const Own* const known = FindKnown(*config, conf);
+    if (known == nullptr) {
+      own.push_back(Make(conf, maps[i], tls[i]));
+      continue;
     }
+    own.push_back(*known);
+    if (known->file != nullptr) known->file->Replace(maps[i].map, maps[i].loaded);
+    if (known->auth_http != nullptr) known->auth_http->UseTls(tls[i]);
+  }
+  own_ = std::move(own);
+  config_ = std::move(config);
+}
+
+void OwnDirectories::ReplaceMap(size_t directory, const LoadedMap& loaded) {
+  if (directory < own_.size() && own_[directory].file != nullptr)
+    own_[directory].file->Replace(loaded.map, loaded.loaded);
+}
+
+std::vector<std::shared_ptr<io::Directory>> OwnDirectories::all() const {
+  std::vector<std::shared_ptr<io::Directory>> all;
+  for (const Own& own : own_) all.push_back(own.directory);
+  return all;
+}
+
+const OwnDirectories::Own* OwnDirectories::FindKnown(const conf::Config& config,
+                                                     const conf::Directory& directory) const {
+  if (config_ == nullptr) return nullptr;
+  // The keys of a map are made canonical by what `users` says: whoever asks with other keys must
+  // not meet it.
+  if (directory.type == conf::Directory::Type::kFile && !(config.users == config_->users))
+    return nullptr;
+  for (size_t i = 0; i < own_.size(); ++i)
+    if (config_->directories[i] == directory) return &own_[i];
+  return nullptr;
+}
+
+OwnDirectories::Own OwnDirectories::Make(const conf::Directory& conf, const LoadedMap& map,
+                                         const directory::AuthHttp::Tls& tls) const {
+  Own own;
+  switch (conf.type) {
+    case conf::Directory::Type::kFile: {
+      auto file = std::make_shared<directory::FileDirectory>(loop_, map.map, map.loaded);
+      own.file = file.get();
+      own.directory = std::move(file);
+      break;
+    }
+    case conf::Directory::Type::kAuthHttp: {
+      auto asked = std::make_unique<directory::AuthHttp>(loop_, dialer_, resolver_, conf, tls);
+      own.auth_http = asked.get();
+      own.directory = WithCache(conf, loop_, std::move(asked));
+      break;
+    }
+    case conf::Directory::Type::kRedis:
+      own.directory = WithCache(
+          conf, loop_, std::make_unique<directory::Redis>(loop_, dialer_, resolver_, conf));
+      break;
+    case conf::Directory::Type::kLdap:
+      own.directory =
+          WithCache(conf, loop_, std::make_unique<directory::LdapClient>(loop_, ldap_, conf));
+      break;
   }
   return own;
 }

@@ -1,7 +1,9 @@
 // directories: from the configuration's directories to those that a worker's sessions ask.
 //
 // Maps are read once for all workers, and kept over reloads as long as file and `users` are the
-// same. What is asked over the network, and its cache, is each worker's own.
+// same. What is asked over the network, and its cache, is each worker's own, and is kept as long as
+// its configuration is the same: what is remembered, which servers fail, and connections outlive
+// reloads. One that is changed or gone lives until its last question is done.
 // Thread:   maps: control; the directories: each its worker's.
 // Tests:    test/daemon/directories_test.cc
 // SPDX-License-Identifier: Apache-2.0
@@ -14,13 +16,13 @@
 #include "conf/config.h"
 #include "lb/base/clock.h"
 #include "lb/base/result.h"
+#include "lb/directory/auth_http.h"
 #include "lb/directory/file_directory.h"
 #include "lb/directory/file_map.h"
 #include "lb/io/dialer.h"
 #include "lb/io/lookup.h"
 #include "lb/io/loop.h"
 #include "lb/io/resolver.h"
-#include "lb/io/stream.h"
 #include "lb/route/user_key.h"
 
 namespace postern::daemon {
@@ -45,16 +47,43 @@ using LoadedMaps = std::vector<LoadedMap>;  // as Config::directories
 
 [[nodiscard]] bool UsesLdap(const conf::Config& config);
 
-// A worker's own.
-struct OwnDirectories {
-  std::vector<std::shared_ptr<io::Directory>> all;                  // as Config::directories
-  std::vector<std::shared_ptr<directory::FileDirectory>> of_files;  // likewise; null: none
+// By directory and URL, as conf::Directory::urls; null where it is in clear.
+using DirectoryTls = std::vector<directory::AuthHttp::Tls>;
+
+// One thread's own.
+class OwnDirectories {
+ public:
+  // ldap: dials the helper. All outlive this, and who asks.
+  OwnDirectories(io::Loop& loop, io::Dialer& dialer, io::Dialer& ldap, io::Resolver& resolver)
+      : loop_(loop), dialer_(dialer), ldap_(ldap), resolver_(resolver) {}
+
+  // Those of this configuration, from now on.
+  void Use(std::shared_ptr<const conf::Config> config, const LoadedMaps& maps,
+           const DirectoryTls& tls);
+  // The file of one of them has changed.
+  void ReplaceMap(size_t directory, const LoadedMap& loaded);
+  // As Config::directories.
+  [[nodiscard]] std::vector<std::shared_ptr<io::Directory>> all() const;
+
+ private:
+  struct Own {
+    std::shared_ptr<io::Directory> directory;
+    // What it is, or what its cache is of; null: something else.
+    directory::FileDirectory* file = nullptr;
+    directory::AuthHttp* auth_http = nullptr;
+  };
+  [[nodiscard]] Own Make(const conf::Directory& conf, const LoadedMap& map,
+                         const directory::AuthHttp::Tls& tls) const;
+  // Null: it was not there, or not so.
+  [[nodiscard]] const Own* FindKnown(const conf::Config& config,
+                                     const conf::Directory& directory) const;
+
+  io::Loop& loop_;
+  io::Dialer& dialer_;
+  io::Dialer& ldap_;
+  io::Resolver& resolver_;
+  std::shared_ptr<const conf::Config> config_;
+  std::vector<Own> own_;  // as its directories
 };
-// tls: by directory and URL, as conf::Directory::urls; null where it is in clear. ldap: dials the
-// helper. What is passed outlives the directories, but for config, maps and tls.
-[[nodiscard]] OwnDirectories MakeDirectories(
-    const conf::Config& config, const LoadedMaps& maps,
-    const std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>>& tls, io::Loop& loop,
-    io::Dialer& dialer, io::Dialer& ldap, io::Resolver& resolver);
 
 }  // namespace postern::daemon

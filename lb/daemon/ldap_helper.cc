@@ -87,14 +87,15 @@ LdapHelper::~LdapHelper() {
 }
 
 void LdapHelper::Want(bool is_wanted, base::MonoTime now) {
-  if (!is_wanted) return Stop();
-  if (std::exchange(is_wanted_, true)) return;
+  if (!is_wanted && is_wanted_) ends_ = now + kLinger;
+  if (std::exchange(is_wanted_, is_wanted) || !is_wanted) return;
   pause_ = {};
   not_before_ = now;
   Look(now);
 }
 
 void LdapHelper::Look(base::MonoTime now) {
+  if (!is_wanted_ && now >= ends_) return Stop();
   if (pid_ != 0) {
     int status = 0;
     const pid_t ended = waitpid(pid_, &status, WNOHANG);

@@ -28,6 +28,8 @@ class LdapHelper {
  public:
   static constexpr base::Duration kFirstPause = std::chrono::seconds(1);
   static constexpr base::Duration kLongestPause = std::chrono::seconds(30);
+  // One that nobody wants any more answers those who have asked it, who wait no longer than that.
+  static constexpr base::Duration kLinger = std::chrono::seconds(10);
   // One that ran for so long had nothing wrong with its start.
   static constexpr base::Duration kProven = std::chrono::seconds(60);
 
@@ -37,7 +39,7 @@ class LdapHelper {
   LdapHelper(const LdapHelper&) = delete;
   LdapHelper& operator=(const LdapHelper&) = delete;
 
-  // Whether anybody needs it, from now on: starts it, or ends it.
+  // Whether anybody needs it, from now on: starts it, or ends it in kLinger.
   void Want(bool is_wanted, base::MonoTime now);
   // To be called about once a second.
   void Look(base::MonoTime now);
@@ -54,6 +56,7 @@ class LdapHelper {
 
   const std::string path_;
   bool is_wanted_ = false;
+  base::MonoTime ends_{};  // if it is not wanted
   pid_t pid_ = 0;
   base::MonoTime started_{};
   base::Duration pause_{};

@@ -31,7 +31,11 @@ int Fail(const std::string& why) {
 class Side {
  public:
   Side(net::EventLoop& loop, LdapHelper& helper)
-      : loop_(loop), dialer_(loop), ldap_dialer_(loop, helper), resolver_(loop) {}
+      : loop_(loop),
+        dialer_(loop),
+        ldap_dialer_(loop, helper),
+        resolver_(loop),
+        directories_(loop_, dialer_, ldap_dialer_, resolver_) {}
 
   // False: it has been said why not.
   // like: its maps serve again where the files are the same; null: none.
@@ -50,9 +54,8 @@ class Side {
     snapshot_ = std::move(built).value();
     FillSlots(*snapshot_, registry.Configure(*config));
     auto parts = std::make_shared<session::Parts>(*snapshot_->control.parts);
-    parts->directories = MakeDirectories(*config, snapshot_->maps, snapshot_->control.directory_tls,
-                                         loop_, dialer_, ldap_dialer_, resolver_)
-                             .all;
+    directories_.Use(config, snapshot_->maps, snapshot_->control.directory_tls);
+    parts->directories = directories_.all();
     parts_ = std::move(parts);
     return true;
   }
@@ -63,6 +66,7 @@ class Side {
   net::TcpDialer dialer_;
   LdapDialer ldap_dialer_;
   net::DnsResolver resolver_;
+  OwnDirectories directories_;
   balance::EndpointBook book_{1};
   std::shared_ptr<Snapshot> snapshot_;
   std::shared_ptr<const session::Parts> parts_;

@@ -63,6 +63,7 @@ Process::Process(std::string config_path)
       resolver_(loop_),
       rng_(base::SystemSeed()),
       explainer_(loop_, recorder_, rng_, shared_.pins, [this] { return Health(); }),
+      directories_(loop_, dialer_, ldap_dialer_, resolver_),
       ticket_keys_(std::make_shared<tls::TicketKeys>()),
       health_rng_(base::SystemSeed()),
       map_watch_(loop_,
@@ -183,13 +184,10 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
   }
   bindings_ = std::move(bindings);
   snapshot_ = std::move(snapshot);
-  OwnDirectories own =
-      MakeDirectories(config, snapshot_->control.maps, snapshot_->control.directory_tls, loop_,
-                      dialer_, ldap_dialer_, resolver_);
+  directories_.Use(snapshot_->config, snapshot_->control.maps, snapshot_->control.directory_tls);
   auto parts = std::make_shared<session::Parts>(*snapshot_->control.parts);
-  parts->directories = std::move(own.all);
+  parts->directories = directories_.all();
   explainer_.Use(std::move(parts));
-  file_directories_ = std::move(own.of_files);
   map_watch_.Watch(snapshot_->config, snapshot_->user_key, snapshot_->maps);
   base::log::Configure(config.log.level, config.log.format);
   registry_.SetConfigGeneration(generation_, snapshot_->loaded);
@@ -431,7 +429,7 @@ void Process::OnMapRead(size_t directory, const directory::FileMap::Loaded& load
   LoadedMap& known = snapshot_->maps[directory];
   known = {loaded.map, loop_.Now()};
   for (const std::unique_ptr<Worker>& worker : workers_) worker->ReplaceMap(directory, known);
-  file_directories_[directory]->Replace(known.map, known.loaded);
+  directories_.ReplaceMap(directory, known);
   for (WorkerParts& parts : snapshot_->workers) parts.maps[directory] = known;
   const std::string rows = std::to_string(loaded.map->size());
   base::log::Info("map_loaded", {{"directory", name}, {"keys", rows}});

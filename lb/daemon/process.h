@@ -89,7 +89,7 @@ class Process final : public AdminBackend {
   net::DnsResolver resolver_;
   base::SeededRng rng_;
   Explainer explainer_;
-  std::vector<std::shared_ptr<directory::FileDirectory>> file_directories_;  // of the snapshot
+  OwnDirectories directories_;  // of the snapshot
   std::unique_ptr<balance::EndpointBook> endpoint_book_;
   std::shared_ptr<tls::TicketKeys> ticket_keys_;
   std::vector<std::unique_ptr<Worker>> workers_;

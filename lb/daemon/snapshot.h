@@ -38,7 +38,7 @@ using ListenerList = std::vector<std::shared_ptr<const session::ListenerSettings
 struct WorkerParts {
   std::shared_ptr<const session::Parts> parts;  // but for the directories: the worker makes them
   LoadedMaps maps;
-  std::vector<std::vector<std::shared_ptr<const io::TlsSettings>>> directory_tls;  // by URL
+  DirectoryTls directory_tls;
   ListenerList listeners;  // as Config::listeners
 };
 

@@ -50,6 +50,7 @@ Worker::Worker(int index, Shared& shared, LdapHelper& ldap_helper, metrics::Regi
       rng_(base::SystemSeed()),
       picker_(index, rng_),
       env_{loop_, dialer_, resolver_, rng_, picker_, recorder_, log_, *this, nullptr},
+      directories_(loop_, dialer_, ldap_dialer_, resolver_),
       drain_timer_(loop_.timers(), io::Timer::Invoke<&Worker::DrainTick, Worker>, this),
       flush_timer_(loop_.timers(), io::Timer::Invoke<&Worker::FlushTick, Worker>, this) {
   recorder_.EventLoopLag(index_, base::Duration::zero());  // its gauges exist from now on
@@ -70,14 +71,12 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
   // std::function wants copyable tasks, and descriptors are not.
   auto shared_sockets = std::make_shared<std::vector<ListenSocket>>(std::move(sockets));
   loop_.Post([this, parts = std::move(parts), shared_sockets] {
-    OwnDirectories own = MakeDirectories(*parts.parts->config, parts.maps, parts.directory_tls,
-                                         loop_, dialer_, ldap_dialer_, resolver_);
+    directories_.Use(parts.parts->config, parts.maps, parts.directory_tls);
     auto mine = std::make_shared<session::Parts>(*parts.parts);
-    mine->directories = std::move(own.all);
+    mine->directories = directories_.all();
     env_.parts = std::move(mine);
     const conf::Smtp& smtp = env_.parts->config->smtp;
     spool_.Configure(smtp.spool_dir, smtp.spool_total);
-    file_directories_ = std::move(own.of_files);
     std::map<std::string, Listening> wanted;
     for (ListenSocket& socket : *shared_sockets) {
       Listening& listening = wanted[socket.key];
@@ -117,8 +116,7 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
 
 void Worker::ReplaceMap(size_t directory, LoadedMap loaded) {
   loop_.Post([this, directory, loaded = std::move(loaded)] {
-    if (directory < file_directories_.size() && file_directories_[directory] != nullptr)
-      file_directories_[directory]->Replace(loaded.map, loaded.loaded);
+    directories_.ReplaceMap(directory, loaded);
   });
 }
 

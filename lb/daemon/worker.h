@@ -129,7 +129,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   base::SeededRng rng_;
   balance::Picker picker_;
   session::SessionEnv env_;
-  std::vector<std::shared_ptr<directory::FileDirectory>> file_directories_;  // of env_.parts
+  OwnDirectories directories_;
 
   std::map<std::string, Listening> listening_;
   std::vector<std::unique_ptr<net::TcpListener>> closed_listeners_;

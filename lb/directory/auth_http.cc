@@ -32,7 +32,7 @@ std::vector<ServerPlace> PlacesOf(const std::vector<base::HttpUrl>& urls) {
 
 struct AuthHttp::Core {
   Core(io::Loop& its_loop, io::Dialer& its_dialer, io::Resolver& resolver,
-       const conf::Directory& conf, std::vector<std::shared_ptr<const io::TlsSettings>> its_tls)
+       const conf::Directory& conf, Tls its_tls)
       : loop(its_loop),
         dialer(its_dialer),
         timeout(conf.timeout),
@@ -48,7 +48,7 @@ struct AuthHttp::Core {
   const base::Duration timeout;
   const AuthHttpHeaders headers;
   const std::vector<base::HttpUrl> urls;
-  std::vector<std::shared_ptr<const io::TlsSettings>> tls;  // by index of urls
+  Tls tls;  // as urls
   Servers servers;
 };
 
@@ -69,15 +69,15 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
     server_ = order_[next_++];
     core_->servers.OnAsked(server_);
     const base::HttpUrl& url = core_->urls[server_];
-    const io::TlsSettings* tls = core_->tls[server_].get();
-    if (url.is_https && tls == nullptr) {
+    tls_ = core_->tls[server_];
+    if (url.is_https && tls_ == nullptr) {
       late_.ArmAt(core_->loop.Now());
       return;
     }
     late_.ArmAt(core_->loop.Now() + core_->timeout);
     dial_ = std::make_unique<ServerDial>(
         core_->loop, core_->dialer, core_->servers, server_,
-        DialTls{url.is_https ? tls : nullptr, url.host},
+        DialTls{url.is_https ? tls_.get() : nullptr, url.host},
         [this](std::unique_ptr<io::Stream> stream, const std::string& why) {
           OnDialled(std::move(stream), why);
         });
@@ -163,6 +163,7 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
   size_t next_ = 0;  // of order_
   uint32_t server_ = 0;
   io::Timer late_;
+  std::shared_ptr<const io::TlsSettings> tls_;  // of dial_ and stream_
   std::unique_ptr<ServerDial> dial_;
   std::unique_ptr<io::Stream> stream_;
   AuthHttpAnswer answer_;
@@ -171,11 +172,15 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
 };
 
 AuthHttp::AuthHttp(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver,
-                   const conf::Directory& conf,
-                   std::vector<std::shared_ptr<const io::TlsSettings>> tls)
+                   const conf::Directory& conf, Tls tls)
     : core_(MakeKept<Core>(loop, loop, dialer, resolver, conf, std::move(tls))) {}
 
 AuthHttp::~AuthHttp() = default;
+
+void AuthHttp::UseTls(Tls tls) {
+  core_->tls = std::move(tls);
+  core_->tls.resize(core_->urls.size());
+}
 
 std::optional<io::LookupAnswer> AuthHttp::Ask(const io::LookupQuery& query, Done done,
                                               std::unique_ptr<io::Lookup>& pending) {

@@ -31,12 +31,16 @@ namespace postern::directory {
 
 class AuthHttp final : public io::Directory {
  public:
-  // tls: by index of conf.urls, those of a client that verifies the URL's host; null where the URL
-  // is http. An https URL without them is never asked. All but conf outlive it and its questions,
-  // and the loop runs once more after the last of them.
+  // By index of conf.urls, those of a client that verifies the URL's host; null where the URL is
+  // http. An https URL without them is never asked.
+  using Tls = std::vector<std::shared_ptr<const io::TlsSettings>>;
+
+  // All but conf outlive it and its questions, and the loop runs once more after the last of them.
   AuthHttp(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver, const conf::Directory& conf,
-           std::vector<std::shared_ptr<const io::TlsSettings>> tls);
+           Tls tls);
   ~AuthHttp() override;
+  // For connections from now on: the CAs may have changed.
+  void UseTls(Tls tls);
   [[nodiscard]] std::optional<io::LookupAnswer> Ask(const io::LookupQuery& query, Done done,
                                                     std::unique_ptr<io::Lookup>& pending) override;
 

@@ -7,7 +7,15 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
+#include <vector>
+
+#include "lb/base/rng.h"
+#include "test/directory/directory_world.h"
+#include "test/support/sim_loop.h"
+#include "test/support/sim_net.h"
+#include "test/support/told_resolver.h"
 
 namespace postern::daemon {
 namespace {
@@ -112,6 +120,138 @@ TEST_F(DirectoriesTest, NamesAreThoseOfTheMapOfTheTableOrAll) {
   EXPECT_THAT(NamesAnsweredBy(config_, maps.value()),
               ElementsAre(ElementsAre("mail1"), ElementsAre("mail2"),
                           ElementsAre("store", "mail1", "mail2")));
+}
+
+// A thread's own directories, over reloads: a server of Redis, one of nginx's protocol, a map.
+class OwnDirectoriesTest : public DirectoriesTest {
+ protected:
+  OwnDirectoriesTest() {
+    conf::Directory& cloud = Add("cloud", conf::Directory::Type::kRedis);
+    cloud.addresses = {"10.0.0.1:6379"};
+    cloud.key = "%u";
+    Add("zimbra", conf::Directory::Type::kAuthHttp).urls = {"http://10.0.0.2/"};
+    redis_.script = [this](test::SimStream& stream, std::string& received) {
+      if (!is_silent_) stream.Write("$5\r\nmail1\r\n");
+      received.clear();
+    };
+    Use();
+  }
+  ~OwnDirectoriesTest() override {
+    own_.reset();
+    before_.clear();
+    loop_.RunReady();
+  }
+  // As at a start, or a reload.
+  void Use() {
+    before_ = own_->all();
+    auto maps = Load(known_.get(), &maps_);
+    ASSERT_TRUE(maps) << maps.error();
+    maps_ = std::move(maps).value();
+    known_ = std::make_shared<const conf::Config>(config_);
+    DirectoryTls tls(config_.directories.size());
+    tls[kZimbra].push_back(tls_);
+    own_->Use(known_, maps_, tls);
+  }
+  [[nodiscard]] bool IsKept(size_t directory) const {
+    return own_->all()[directory] == before_[directory];
+  }
+  void Ask(size_t directory, std::unique_ptr<io::Lookup>& pending) {
+    answer_ = own_->all()[directory]->Ask(
+        {"alice@x.example", nullptr}, [this](const io::LookupAnswer& late) { answer_ = late; },
+        pending);
+  }
+  io::LookupAnswer Answer(size_t directory) {
+    std::unique_ptr<io::Lookup> pending;
+    Ask(directory, pending);
+    loop_.RunUntil([this] { return answer_.has_value(); });
+    return *answer_;
+  }
+
+  static constexpr size_t kPeople = 0, kCloud = 1, kZimbra = 2;
+  test::SimLoop loop_;
+  base::SeededRng rng_{1};
+  test::SimNet net_{loop_, rng_};
+  test::ToldResolver resolver_{loop_};
+  directory::ScriptedServer redis_{net_, "10.0.0.1:6379"};
+  bool is_silent_ = false;
+  std::optional<OwnDirectories> own_{std::in_place, loop_, net_, net_, resolver_};
+  std::shared_ptr<const conf::Config> known_;
+  LoadedMaps maps_;
+  std::shared_ptr<const io::TlsSettings> tls_;
+  std::vector<std::shared_ptr<io::Directory>> before_;
+  std::optional<io::LookupAnswer> answer_;
+};
+
+TEST_F(OwnDirectoriesTest, WhatIsRememberedOutlivesAReload) {
+  EXPECT_EQ(Answer(kCloud).value, "mail1");
+  Use();
+  for (const size_t each : {kPeople, kCloud, kZimbra}) EXPECT_TRUE(IsKept(each)) << each;
+  EXPECT_TRUE(Answer(kCloud).is_cached);
+  EXPECT_EQ(redis_.num_connections, 1);
+}
+
+TEST_F(OwnDirectoriesTest, AConnectionOutlivesAReload) {
+  config_.directories[kCloud].cache_hit = {};
+  config_.directories[kCloud].cache_stale = {};
+  Use();
+  (void)Answer(kCloud);
+  Use();
+  EXPECT_EQ(Answer(kCloud).value, "mail1");
+  EXPECT_EQ(redis_.num_connections, 1);
+}
+
+TEST_F(OwnDirectoriesTest, ADirectoryThatFailsIsLeftAloneAfterAReloadToo) {
+  redis_.SetDoor(test::SimNet::Door::kRefuses);
+  for (int i = 0; i < 5; ++i) EXPECT_FALSE(Answer(kCloud).was_not_asked);
+  Use();
+  EXPECT_TRUE(Answer(kCloud).was_not_asked);
+}
+
+TEST_F(OwnDirectoriesTest, OneThatIsChangedIsAnother) {
+  config_.directories[kCloud].password = base::Secret("new");
+  config_.directories[kZimbra].headers["X-Auth-Key"] = base::Secret("new");
+  Use();
+  EXPECT_FALSE(IsKept(kCloud));
+  EXPECT_FALSE(IsKept(kZimbra));
+  EXPECT_TRUE(IsKept(kPeople));
+}
+
+TEST_F(OwnDirectoriesTest, ItsPlaceInTheConfigurationDoesNotCount) {
+  std::swap(config_.directories[kPeople], config_.directories[kCloud]);
+  Use();
+  EXPECT_EQ(own_->all()[kPeople], before_[kCloud]);
+  EXPECT_EQ(own_->all()[kCloud], before_[kPeople]);
+}
+
+TEST_F(OwnDirectoriesTest, ADirectoryThatIsGoneAnswersWhoeverHasAsked) {
+  is_silent_ = true;
+  std::unique_ptr<io::Lookup> pending;
+  Ask(kCloud, pending);
+  loop_.RunFor(std::chrono::milliseconds(100));
+  std::shared_ptr<io::Directory> asked = own_->all()[kCloud];  // as a session's Parts do
+  config_.directories.resize(1);
+  before_.clear();
+  maps_.resize(1);
+  known_ = std::make_shared<const conf::Config>(config_);
+  own_->Use(known_, maps_, DirectoryTls(1));
+  redis_.streams.back()->Write("$5\r\nmail2\r\n");
+  loop_.RunFor(std::chrono::milliseconds(100));
+  ASSERT_TRUE(answer_);
+  EXPECT_EQ(answer_->value, "mail2");
+  const std::weak_ptr<io::Directory> last = asked;
+  pending.reset();
+  asked.reset();
+  EXPECT_TRUE(last.expired());
+}
+
+TEST_F(OwnDirectoriesTest, AKeptMapIsTheNewOneAndOtherUsersHaveTheirOwn) {
+  Write("people.map", "alice@x.example mail2\n");
+  Use();
+  EXPECT_TRUE(IsKept(kPeople));
+  EXPECT_EQ(Answer(kPeople).value, "mail2");
+  config_.users.lowercase = false;
+  Use();
+  EXPECT_FALSE(IsKept(kPeople));
 }
 
 }  // namespace

@@ -112,6 +112,9 @@ TEST(LdapHelperTest, ItsConnectionsEndWithIt) {
   const net::OwnedFd fd = helper.Connect();
   ASSERT_TRUE(fd.valid());
   helper.Want(false, kStart);
+  helper.Look(kStart + LdapHelper::kLinger - 1ms);
+  EXPECT_NE(helper.pid(), 0);
+  helper.Look(kStart + LdapHelper::kLinger);
   EXPECT_EQ(helper.pid(), 0);
   EXPECT_EQ(Receive(fd), "");
   EXPECT_FALSE(helper.Connect().valid());
