@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "conf/map_answers.h"
 
 namespace postern::conf {
 
@@ -41,8 +42,9 @@ struct FileChecks {
   enum class Invalid : uint8_t { kError, kWarning };
   Invalid invalid = Invalid::kError;
   std::function<std::optional<std::string>(const std::string& path)> ca_file;
-  // All that is wrong with the map of a directory, a text each.
-  std::function<std::vector<std::string>(const std::string& path, const Users& users)> map_file;
+  // The map of a directory: what it answers, and all that is wrong with it. Without it the rows are
+  // read and their keys not looked at.
+  std::function<MapAnswers(const std::string& path, const Users& users)> map_file;
   std::function<std::optional<std::string>(const std::string& path)> ticket_keys;
   std::function<bool(const std::string& group)> knows_group;  // this build's TLS library
   // Whether an interface of this machine has the address: a backend there, on a port of a wildcard

@@ -45,9 +45,18 @@ bool HasControl(std::string_view word) {
   });
 }
 
+int64_t NanosecondsOf(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 FileStamp StampFrom(const struct stat& info) {
   return {info.st_dev, info.st_ino, static_cast<uint64_t>(info.st_size),
-          int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+          NanosecondsOf(info.st_mtim), NanosecondsOf(info.st_ctim)};
+}
+
+// Its name, or its owner, may be another meanwhile.
+bool IsOfSameContent(const FileStamp& a, const FileStamp& b) {
+  return a.size_bytes == b.size_bytes && a.modified_ns == b.modified_ns;
 }
 
 std::string CannotRead(int error) {
@@ -117,7 +126,8 @@ std::optional<FileStamp> StampOf(const std::string& path) {
   return StampFrom(info);
 }
 
-FileStamp ReadMapFile(const std::string& path, MapReader& reader, size_t max_bytes) {
+FileStamp ReadMapFile(const std::string& path, MapReader& reader, size_t max_bytes,
+                      const std::atomic<bool>* stop) {
   const auto fail = [&](std::string message) {
     reader.Complain(0, std::move(message));
     return FileStamp{};
@@ -135,6 +145,8 @@ FileStamp ReadMapFile(const std::string& path, MapReader& reader, size_t max_byt
   std::string block(256u << 10, '\0');
   size_t total_bytes = 0;
   while (true) {
+    if (stop != nullptr && stop->load(std::memory_order_relaxed))
+      return fail("was not read to its end");
     const ssize_t num_bytes = ::read(file.fd, block.data(), block.size());
     if (num_bytes < 0 && errno == EINTR) continue;
     if (num_bytes < 0) return fail(CannotRead(errno));
@@ -146,9 +158,10 @@ FileStamp ReadMapFile(const std::string& path, MapReader& reader, size_t max_byt
   reader.End();
   struct stat after {};
   if (::fstat(file.fd, &after) != 0) return fail(CannotRead(errno));
-  if (StampFrom(before) != StampFrom(after) || total_bytes != StampFrom(after).size_bytes)
+  if (!IsOfSameContent(StampFrom(before), StampFrom(after)) ||
+      total_bytes != StampFrom(after).size_bytes)
     return fail("was written to while it was read");
-  return StampFrom(after);
+  return StampFrom(before);
 }
 
 }  // namespace postern::conf

@@ -9,6 +9,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -59,6 +60,7 @@ struct FileStamp {
   uint64_t inode = 0;
   uint64_t size_bytes = 0;
   int64_t modified_ns = 0;
+  int64_t changed_ns = 0;  // of the inode: a time of writing can be set back
   bool operator==(const FileStamp&) const = default;
 };
 // Of what is there now; nothing: no regular file can be seen.
@@ -70,9 +72,9 @@ inline constexpr size_t kMaxMapFileBytes = size_t{512} << 20;
 
 // Feeds the file to the reader up to its end. Whoever wants to know of later changes compares the
 // stamp of what was read with StampOf. A file that is renamed away meanwhile is read as it was; one
-// that was written to meanwhile is a fault, since its rows may be of two states. Blocks: not for a
-// worker's thread.
+// that was written to meanwhile is a fault, since its rows may be of two states. So is one at which
+// `stop`, looked at every few milliseconds, is found to be true. Blocks: not for a worker's thread.
 FileStamp ReadMapFile(const std::string& path, MapReader& reader,
-                      size_t max_bytes = kMaxMapFileBytes);
+                      size_t max_bytes = kMaxMapFileBytes, const std::atomic<bool>* stop = nullptr);
 
 }  // namespace postern::conf

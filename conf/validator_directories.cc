@@ -44,7 +44,9 @@ void Validator::CheckDirectories() {
         !problems_.IsSound(path + "/type")) {
       continue;
     }
-    const MapAnswers answers = ReadMapAnswers(directory.path);
+    const MapAnswers answers = checks_.map_file != nullptr
+                                   ? checks_.map_file(directory.path, config_.users)
+                                   : ReadMapAnswers(directory.path);
     for (const MapFault& fault : answers.faults) {
       if (fault.line == 0) {
         problems_.Error(path + "/path", directory.path + " " + fault.message);
@@ -52,10 +54,6 @@ void Validator::CheckDirectories() {
         problems_.ErrorInFile(directory.path, fault.line, path + "/path", fault.message);
       }
     }
-    // Its rows are sound: are its keys?
-    if (answers.faults.empty() && checks_.map_file != nullptr)
-      for (const std::string& fault : checks_.map_file(directory.path, config_.users))
-        problems_.Error(path + "/path", fault);
     size_t num_told = 0;
     for (const auto& [answer, line] : answers.first_lines) {
       if (is_name(answer)) {

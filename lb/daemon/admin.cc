@@ -64,6 +64,27 @@ void AppendProblems(std::string& out, const std::vector<conf::Problem>& problems
   out += ']';
 }
 
+AdminResponse Reloaded(const ReloadReport& report, DryRun dry_run) {
+  AdminResponse response;
+  std::string& out = response.body;
+  if (!report.is_accepted) {
+    response = Error(422, "configuration_rejected",
+                     report.errors.empty() ? "rejected" : report.errors.front().ToString(),
+                     report.errors.empty() ? "" : report.errors.front().path);
+    out.resize(out.size() - 2);  // "}\n": more members follow
+    out += R"(,"errors":)";
+    AppendProblems(out, report.errors);
+  } else {
+    out = R"({"accepted":true,"dry_run":)";
+    out += dry_run == DryRun::kYes ? "true" : "false";
+  }
+  out += R"(,"generation":)" + std::to_string(report.generation);
+  out += R"(,"warnings":)";
+  AppendProblems(out, report.warnings);
+  out += "}\n";
+  return response;
+}
+
 using Page = AdminPage;
 // Who may ask for a path, and how.
 enum class Access : uint8_t { kEverybody, kReader, kChanger };
@@ -144,6 +165,7 @@ void Admin::Handle(const AdminRequest& request, const Done& done) {
     return done(response);
   }
   if (row->page == Page::kRoute) return Explain(request, done);
+  if (row->page == Page::kReload) return Reload(request, done);
   done(Show(row->page, request));
 }
 
@@ -166,8 +188,6 @@ AdminResponse Admin::Show(AdminPage page, const AdminRequest& request) {
       return Status();
     case Page::kConfig:
       return Configuration();
-    case Page::kReload:
-      return Reload(request);
     case Page::kBackends: {
       AdminResponse response;
       response.body = "{\"backends\":" + BackendsAsJson(*backend_.Health()) + "}\n";
@@ -179,6 +199,7 @@ AdminResponse Admin::Show(AdminPage page, const AdminRequest& request) {
       return ChangeState(request);
     case Page::kBackendWeight:
       return ChangeWeight(request);
+    case Page::kReload:
     case Page::kRoute:
       break;
   }
@@ -340,32 +361,16 @@ AdminResponse Admin::ChangeWeight(const AdminRequest& request) {
   return response;
 }
 
-AdminResponse Admin::Reload(const AdminRequest& request) {
+void Admin::Reload(const AdminRequest& request, const Done& done) {
   bool is_dry = false;
   for (const auto& [name, value] : request.query) {
     if (name != "dry_run" || (value != "0" && value != "1"))
-      return Error(400, "bad_query", "the only parameter is dry_run=1", request.path);
+      return done(Error(400, "bad_query", "the only parameter is dry_run=1", request.path));
     is_dry = value == "1";
   }
-  const ReloadReport report = backend_.Reload(is_dry ? DryRun::kYes : DryRun::kNo);
-  AdminResponse response;
-  std::string& out = response.body;
-  if (!report.is_accepted) {
-    response = Error(422, "configuration_rejected",
-                     report.errors.empty() ? "rejected" : report.errors.front().ToString(),
-                     report.errors.empty() ? "" : report.errors.front().path);
-    out.resize(out.size() - 2);  // "}\n": more members follow
-    out += R"(,"errors":)";
-    AppendProblems(out, report.errors);
-  } else {
-    out = R"({"accepted":true,"dry_run":)";
-    out += is_dry ? "true" : "false";
-  }
-  out += R"(,"generation":)" + std::to_string(report.generation);
-  out += R"(,"warnings":)";
-  AppendProblems(out, report.warnings);
-  out += "}\n";
-  return response;
+  const DryRun dry_run = is_dry ? DryRun::kYes : DryRun::kNo;
+  backend_.Reload(dry_run,
+                  [done, dry_run](const ReloadReport& report) { done(Reloaded(report, dry_run)); });
 }
 
 }  // namespace postern::daemon

@@ -1,7 +1,7 @@
 // admin: the HTTP API of the running process: metrics, health of the process itself, status,
 // backends and what an operator says of them, reload, who goes where.
 //
-// Pure: a request in, a response out; one page's may come later. Reads are open on loopback and on
+// Pure: a request in, a response out; two pages' may come later. Reads are open on loopback and on
 // the Unix socket; /metrics, /livez and /readyz everywhere; the rest off loopback, and every change,
 // needs the bearer token, or the Unix socket.
 // Thread:   control.
@@ -67,7 +67,9 @@ class AdminBackend {
   [[nodiscard]] virtual std::string MetricsText() = 0;
   // Empty: ready.
   [[nodiscard]] virtual std::vector<std::string> NotReadyReasons() const = 0;
-  [[nodiscard]] virtual ReloadReport Reload(DryRun dry_run) = 0;
+  // done: once, later, as long as the backend lives.
+  using ReloadDone = std::function<void(const ReloadReport& report)>;
+  virtual void Reload(DryRun dry_run, ReloadDone done) = 0;
   // Never null.
   [[nodiscard]] virtual std::shared_ptr<const health::HealthReport> Health() const = 0;
   [[nodiscard]] virtual const EventList& Events() const = 0;
@@ -126,14 +128,14 @@ class Admin {
 
  private:
   [[nodiscard]] AdminResponse Show(AdminPage page, const AdminRequest& request);
-  // The one page whose answer may have to wait, for a directory.
+  // The two pages whose answers may have to wait, for a directory and for maps.
   void Explain(const AdminRequest& request, const Done& done);
+  void Reload(const AdminRequest& request, const Done& done);
   [[nodiscard]] bool HasToken(const AdminRequest& request) const;
   [[nodiscard]] AdminResponse Ready();
   [[nodiscard]] AdminResponse Status();
   [[nodiscard]] AdminResponse Configuration();
   [[nodiscard]] AdminResponse Events();
-  [[nodiscard]] AdminResponse Reload(const AdminRequest& request);
   [[nodiscard]] AdminResponse ChangeState(const AdminRequest& request);
   [[nodiscard]] AdminResponse ChangeWeight(const AdminRequest& request);
 

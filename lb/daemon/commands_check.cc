@@ -15,7 +15,8 @@
 namespace postern::daemon {
 
 int Check(const std::string& config_path, CheckMore more) {
-  conf::LoadResult loaded = conf::LoadFile(config_path, SystemFileChecks());
+  MapLoader maps(base::SystemClock());
+  conf::LoadResult loaded = conf::LoadFile(config_path, SystemFileChecks(maps));
   for (const conf::Problem& warning : loaded.warnings) PrintProblem("warning", warning);
   for (const conf::Problem& error : loaded.errors) PrintProblem("error", error);
   if (!loaded.config) {
@@ -26,8 +27,8 @@ int Check(const std::string& config_path, CheckMore more) {
   const auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
   // What only building shows: certificates that do not load, CAs that cannot be read.
   balance::EndpointBook book(1);
-  const auto built =
-      BuildSnapshot(config, {1, book, std::make_shared<tls::TicketKeys>(), base::SystemClock()});
+  const auto built = BuildSnapshot(
+      config, {1, book, std::make_shared<tls::TicketKeys>(), base::SystemClock(), maps});
   if (!built) {
     std::fprintf(stderr, "error: %s: %s\n", config_path.c_str(), built.error().c_str());
     return 1;

@@ -3,6 +3,7 @@
 #include "lb/daemon/directories.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "lb/directory/ldap_client.h"
@@ -11,19 +12,6 @@
 
 namespace postern::daemon {
 namespace {
-
-// Nothing: it is to be read anew.
-const LoadedMap* FindKnown(const conf::Directory& directory, const conf::Config* config,
-                           const LoadedMaps* maps) {
-  if (config == nullptr || maps == nullptr) return nullptr;
-  for (size_t i = 0; i < config->directories.size(); ++i) {
-    const LoadedMap& known = (*maps)[i];
-    if (known.map != nullptr && config->directories[i].path == directory.path &&
-        conf::StampOf(directory.path) == known.map->stamp())
-      return &known;
-  }
-  return nullptr;
-}
 
 std::unique_ptr<io::Directory> WithCache(const conf::Directory& conf, io::Loop& loop,
                                          std::unique_ptr<io::Directory> inner) {
@@ -36,30 +24,65 @@ std::unique_ptr<io::Directory> WithCache(const conf::Directory& conf, io::Loop& 
 
 }  // namespace
 
-base::Result<LoadedMaps> LoadMaps(const conf::Config& config, const route::UserKey& user_key,
-                                  const conf::Config* known_config, const LoadedMaps* known_maps,
-                                  base::MonoTime now) {
+directory::FileMap::Loaded LoadMap(const std::string& path, const route::UserKey& user_key,
+                                   const std::atomic<bool>* stop) {
+  try {
+    return directory::FileMap::Load(path, user_key, {}, stop);
+  } catch (const std::bad_alloc&) {
+    directory::FileMap::Loaded loaded;
+    loaded.answers.faults = {{0, "is too large for the memory there is"}};
+    loaded.errors = {path + " " + loaded.answers.faults.front().message};
+    return loaded;
+  }
+}
+
+conf::MapAnswers MapLoader::Check(const std::string& path, const conf::Users& users) {
+  return Get(path, users, route::UserKey(users)).answers;
+}
+
+base::Result<LoadedMaps> MapLoader::Take(const conf::Config& config,
+                                         const route::UserKey& user_key) {
   LoadedMaps maps;
   std::string errors;
-  // The keys of a map are made canonical by what `users` says.
-  const bool is_alike = known_config != nullptr && known_config->users == config.users;
   for (const conf::Directory& conf : config.directories) {
     LoadedMap& loaded = maps.emplace_back();
     if (conf.type != conf::Directory::Type::kFile) continue;
-    const LoadedMap* known = is_alike ? FindKnown(conf, known_config, known_maps) : nullptr;
-    if (known != nullptr) {
-      loaded = *known;
-      continue;
-    }
-    directory::FileMap::Loaded read = directory::FileMap::Load(conf.path, user_key);
-    for (const std::string& error : read.errors) {
+    const File& file = Get(conf.path, config.users, user_key);
+    for (const std::string& error : file.errors) {
       if (!errors.empty()) errors += '\n';
       errors += "directory " + conf.name + ": " + error;
     }
-    loaded = {std::move(read.map), now};
+    loaded = file.loaded;
   }
   if (!errors.empty()) return base::Error{std::move(errors)};
   return maps;
+}
+
+const MapLoader::File& MapLoader::Get(const std::string& path, const conf::Users& users,
+                                      const route::UserKey& user_key) {
+  const auto [found, is_new] = files_.try_emplace(path);
+  File& file = found->second;
+  if (!is_new) return file;
+  if (const LoadedMap* known = FindKnown(path, users)) {
+    file.loaded = *known;
+    file.answers = known->map->NumberedAnswers();
+    return file;
+  }
+  directory::FileMap::Loaded read = LoadMap(path, user_key, stop_);
+  file = {{std::move(read.map), clock_.Now()}, std::move(read.errors), std::move(read.answers)};
+  return file;
+}
+
+const LoadedMap* MapLoader::FindKnown(const std::string& path, const conf::Users& users) const {
+  // The keys of a map are made canonical by what `users` says.
+  if (known_config_ == nullptr || !(known_config_->users == users)) return nullptr;
+  for (size_t i = 0; i < known_maps_.size(); ++i) {
+    const LoadedMap& known = known_maps_[i];
+    if (known.map != nullptr && known_config_->directories[i].path == path &&
+        conf::StampOf(path) == known.map->stamp())
+      return &known;
+  }
+  return nullptr;
 }
 
 std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config,

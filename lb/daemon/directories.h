@@ -9,11 +9,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "conf/config.h"
+#include "conf/map_answers.h"
 #include "lb/base/clock.h"
 #include "lb/base/result.h"
 #include "lb/directory/auth_http.h"
@@ -34,12 +38,48 @@ struct LoadedMap {
 };
 using LoadedMaps = std::vector<LoadedMap>;  // as Config::directories
 
-// known: of a configuration in force, whose maps may be used again; both may be null. The error has
-// all that is wrong with all maps, a line each.
-[[nodiscard]] base::Result<LoadedMaps> LoadMaps(const conf::Config& config,
-                                                const route::UserKey& user_key,
-                                                const conf::Config* known_config,
-                                                const LoadedMaps* known_maps, base::MonoTime now);
+// Reads a file; memory that does not suffice is an error of it. stop: as of conf::ReadMapFile.
+[[nodiscard]] directory::FileMap::Loaded LoadMap(const std::string& path,
+                                                 const route::UserKey& user_key,
+                                                 const std::atomic<bool>* stop);
+
+// The maps of one configuration that is being loaded: each file is read once, when it is checked or
+// when it is taken, and not at all if it is in force already and has not changed.
+// Thread:   one at a time.
+class MapLoader {
+ public:
+  // Of the configuration in force; null and empty: none is.
+  explicit MapLoader(const base::Clock& clock,
+                     std::shared_ptr<const conf::Config> known_config = nullptr,
+                     LoadedMaps known_maps = {}, const std::atomic<bool>* stop = nullptr)
+      : clock_(clock),
+        known_config_(std::move(known_config)),
+        known_maps_(std::move(known_maps)),
+        stop_(stop) {}
+
+  // For conf::FileChecks. users: always the same.
+  [[nodiscard]] conf::MapAnswers Check(const std::string& path, const conf::Users& users);
+  // All maps of it. The error has all that is wrong with all of them, a line each.
+  [[nodiscard]] base::Result<LoadedMaps> Take(const conf::Config& config,
+                                              const route::UserKey& user_key);
+
+ private:
+  struct File {
+    LoadedMap loaded{};
+    std::vector<std::string> errors{};
+    conf::MapAnswers answers{};
+  };
+  [[nodiscard]] const File& Get(const std::string& path, const conf::Users& users,
+                                const route::UserKey& user_key);
+  // Null: it is to be read.
+  [[nodiscard]] const LoadedMap* FindKnown(const std::string& path, const conf::Users& users) const;
+
+  const base::Clock& clock_;
+  const std::shared_ptr<const conf::Config> known_config_;
+  const LoadedMaps known_maps_;
+  const std::atomic<bool>* const stop_;
+  std::map<std::string, File> files_;  // by path
+};
 
 // By directory, the names of the pools and backends that it can answer.
 [[nodiscard]] std::vector<std::vector<std::string>> NamesAnsweredBy(const conf::Config& config,

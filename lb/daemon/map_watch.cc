@@ -2,18 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/map_watch.h"
 
-#include <new>
-#include <system_error>
-#include <utility>
-
 namespace postern::daemon {
-
-MapWatch::MapWatch(io::Loop& loop, OnRead on_read) : loop_(loop), on_read_(std::move(on_read)) {}
-
-MapWatch::~MapWatch() {
-  *is_alive_ = false;
-  if (reader_.joinable()) reader_.join();
-}
 
 void MapWatch::Watch(std::shared_ptr<const conf::Config> config,
                      std::shared_ptr<const route::UserKey> user_key, const LoadedMaps& maps) {
@@ -28,7 +17,7 @@ void MapWatch::Watch(std::shared_ptr<const conf::Config> config,
 }
 
 void MapWatch::Look() {
-  for (size_t i = 0; i < files_.size() && !is_reading_; ++i) {
+  for (size_t i = 0; i < files_.size() && !aside_.is_busy(); ++i) {
     const conf::Directory& directory = config_->directories[i];
     if (directory.type != conf::Directory::Type::kFile) continue;
     File& file = files_[i];
@@ -41,30 +30,17 @@ void MapWatch::Look() {
 }
 
 void MapWatch::Read(size_t directory, const conf::FileStamp& seen) {
-  is_reading_ = true;
-  if (reader_.joinable()) reader_.join();
-  const auto read = [this, directory, seen, round = round_, user_key = user_key_, config = config_,
-                     alive = is_alive_] {
-    auto loaded = std::make_shared<directory::FileMap::Loaded>();
-    const std::string& path = config->directories[directory].path;
-    try {
-      *loaded = directory::FileMap::Load(path, *user_key);
-    } catch (const std::bad_alloc&) {
-      loaded->errors = {path + " is too large for the memory there is"};
-    }
-    loop_.Post([this, directory, seen, round, alive, loaded] {
-      if (!*alive) return;
-      is_reading_ = false;
+  // Where no thread is to be had, the next look tries again.
+  (void)aside_.Start([this, directory, seen, round = round_, user_key = user_key_,
+                      config = config_](const std::atomic<bool>& stop) -> Aside::Finish {
+    const auto loaded = std::make_shared<const directory::FileMap::Loaded>(
+        LoadMap(config->directories[directory].path, *user_key, &stop));
+    return [this, directory, seen, round, loaded] {
       if (round != round_) return;
       files_[directory].in_force = loaded->map != nullptr ? loaded->map->stamp() : seen;
       on_read_(directory, *loaded);
-    });
-  };
-  try {
-    reader_ = std::thread(read);
-  } catch (const std::system_error&) {
-    is_reading_ = false;  // no thread to be had; the next look tries again
-  }
+    };
+  });
 }
 
 }  // namespace postern::daemon

@@ -3,7 +3,7 @@
 //
 // A file is looked at once a second and read when it has looked the same twice: whoever writes it
 // in place has finished, mostly; a row that is cut off is a fault, and the old map stays until the
-// file changes again. One file is read at a time, on a thread of its own.
+// file changes again. One file is read at a time, and none while something else is done aside.
 // Thread:   control, but for the reading.
 // Tests:    test/integration/homes_test.py
 // SPDX-License-Identifier: Apache-2.0
@@ -13,13 +13,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "conf/config.h"
 #include "conf/map_reader.h"
+#include "lb/daemon/aside.h"
 #include "lb/daemon/directories.h"
-#include "lb/io/loop.h"
 #include "lb/route/user_key.h"
 
 namespace postern::daemon {
@@ -28,9 +28,8 @@ class MapWatch {
  public:
   // A directory's file was read: its map, or what is wrong with it.
   using OnRead = std::function<void(size_t directory, const directory::FileMap::Loaded& loaded)>;
-  // The loop outlives this.
-  MapWatch(io::Loop& loop, OnRead on_read);
-  ~MapWatch();  // waits for the file that is being read
+  // aside: stopped before this goes.
+  MapWatch(Aside& aside, OnRead on_read) : aside_(aside), on_read_(std::move(on_read)) {}
   MapWatch(const MapWatch&) = delete;
   MapWatch& operator=(const MapWatch&) = delete;
 
@@ -47,15 +46,12 @@ class MapWatch {
   };
   void Read(size_t directory, const conf::FileStamp& seen);
 
-  io::Loop& loop_;
+  Aside& aside_;
   OnRead on_read_;
   std::shared_ptr<const conf::Config> config_;
   std::shared_ptr<const route::UserKey> user_key_;
   std::vector<File> files_;  // as Config::directories
-  std::thread reader_;
-  bool is_reading_ = false;
-  uint64_t round_ = 0;  // counts Watch
-  std::shared_ptr<bool> is_alive_ = std::make_shared<bool>(true);
+  uint64_t round_ = 0;       // counts Watch
 };
 
 }  // namespace postern::daemon

@@ -40,13 +40,19 @@ class Side {
   // False: it has been said why not.
   // like: its maps serve again where the files are the same; null: none.
   bool Load(const std::string& path, metrics::Registry& registry, const Side* like) {
-    conf::LoadResult loaded = conf::LoadFile(path, {});
+    MapLoader maps = like == nullptr ? MapLoader(base::SystemClock())
+                                     : MapLoader(base::SystemClock(), like->snapshot_->config,
+                                                 like->snapshot_->maps);
+    conf::FileChecks checks;
+    checks.map_file = [&maps](const std::string& file, const conf::Users& users) {
+      return maps.Check(file, users);
+    };
+    conf::LoadResult loaded = conf::LoadFile(path, checks);
     for (const conf::Problem& error : loaded.errors)
       std::fprintf(stderr, "error: %s\n", error.ToString().c_str());
     if (!loaded.config) return false;
     auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
-    auto built = BuildWays(config, {0, book_, nullptr, base::SystemClock(),
-                                    like == nullptr ? nullptr : like->snapshot_.get()});
+    auto built = BuildWays(config, {0, book_, nullptr, base::SystemClock(), maps});
     if (!built) {
       (void)Fail(path + ": " + built.error());
       return false;

@@ -66,7 +66,8 @@ Process::Process(std::string config_path)
       directories_(loop_, dialer_, ldap_dialer_, resolver_),
       ticket_keys_(std::make_shared<tls::TicketKeys>()),
       health_rng_(base::SystemSeed()),
-      map_watch_(loop_,
+      aside_(loop_, [this] { StartReload(); }),
+      map_watch_(aside_,
                  [this](size_t directory, const directory::FileMap::Loaded& loaded) {
                    OnMapRead(directory, loaded);
                  }),
@@ -79,8 +80,9 @@ Process::~Process() = default;
 int Process::Run() {
   net::SignalWatcher::Block({SIGHUP, SIGTERM, SIGINT, SIGUSR1});
   RaiseDescriptorLimit();
+  MapLoader maps(base::SystemClock());
   conf::LoadResult loaded =
-      conf::LoadFile(config_path_, SystemFileChecks(conf::FileChecks::Invalid::kWarning));
+      conf::LoadFile(config_path_, SystemFileChecks(maps, conf::FileChecks::Invalid::kWarning));
   PrintProblems(loaded.warnings, "warning");
   PrintProblems(loaded.errors, "error");
   if (!loaded.config) return 1;
@@ -96,8 +98,8 @@ int Process::Run() {
       });
   started_ = loop_.WallNow();
 
-  auto built =
-      BuildSnapshot(config, {num_workers, *endpoint_book_, ticket_keys_, base::SystemClock()});
+  auto built = BuildSnapshot(
+      config, {num_workers, *endpoint_book_, ticket_keys_, base::SystemClock(), maps});
   if (!built) {
     std::fprintf(stderr, "error: %s\n", built.error().c_str());
     return 1;
@@ -141,6 +143,7 @@ int Process::Run() {
   housekeeping_timer_.ArmAt(loop_.Now() + kHousekeeping);
   NotifyServiceManager("READY=1");
   loop_.Run();
+  aside_.Stop();
   StopThreads();
   ldap_helper_.Stop();
   http_.reset();
@@ -221,10 +224,34 @@ std::vector<health::DeliveryDoor> Process::DeliveryDoors() const {
   return doors;
 }
 
-ReloadReport Process::Reload(DryRun dry_run) {
+void Process::Reload(DryRun dry_run, ReloadDone done) {
+  wanted_reloads_.push_back({dry_run, std::move(done)});
+  StartReload();
+}
+
+void Process::StartReload() {
+  if (wanted_reloads_.empty() || aside_.is_busy()) return;
+  const WantedReload wanted = std::move(wanted_reloads_.front());
+  wanted_reloads_.pop_front();
+  const auto read = [this, wanted, known = snapshot_->config,
+                     known_maps = snapshot_->maps](const std::atomic<bool>& stop) -> Aside::Finish {
+    const auto maps = std::make_shared<MapLoader>(base::SystemClock(), known, known_maps, &stop);
+    const auto loaded =
+        std::make_shared<conf::LoadResult>(conf::LoadFile(config_path_, SystemFileChecks(*maps)));
+    return [this, wanted, maps, loaded] {
+      wanted.done(FinishReload(wanted.dry_run, std::move(*loaded), *maps));
+    };
+  };
+  if (aside_.Start(read)) return;
   ReloadReport report;
   report.generation = generation_;
-  conf::LoadResult loaded = conf::LoadFile(config_path_, SystemFileChecks());
+  report.errors.push_back({config_path_, 0, 0, "", "there is no thread to read it", ""});
+  wanted.done(report);
+}
+
+ReloadReport Process::FinishReload(DryRun dry_run, conf::LoadResult loaded, MapLoader& maps) {
+  ReloadReport report;
+  report.generation = generation_;
   report.warnings = loaded.warnings;
   report.errors = loaded.errors;
   const auto reject = [&](const std::string& why) {
@@ -241,7 +268,7 @@ ReloadReport Process::Reload(DryRun dry_run) {
   } else if (loaded.config) {
     auto config = std::make_shared<const conf::Config>(std::move(*loaded.config));
     auto built = BuildSnapshot(config, {static_cast<int>(workers_.size()), *endpoint_book_,
-                                        ticket_keys_, base::SystemClock(), snapshot_.get()});
+                                        ticket_keys_, base::SystemClock(), maps});
     if (!built) {
       reject(built.error());
     } else {
@@ -348,9 +375,13 @@ void Process::AnnounceAgain() {
 void Process::OnSignal(int signal) {
   switch (signal) {
     case SIGHUP: {
+      // One that has not begun yet will see all that there is.
+      const bool is_wanted =
+          std::any_of(wanted_reloads_.begin(), wanted_reloads_.end(),
+                      [](const WantedReload& wanted) { return wanted.dry_run == DryRun::kNo; });
+      if (is_wanted) return;
       NotifyServiceManager("RELOADING=1");
-      (void)Reload(DryRun::kNo);
-      NotifyServiceManager("READY=1");
+      Reload(DryRun::kNo, [](const ReloadReport&) { NotifyServiceManager("READY=1"); });
       return;
     }
     case SIGUSR1: {

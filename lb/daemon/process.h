@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "lb/balance/endpoint.h"
 #include "lb/base/rng.h"
 #include "lb/daemon/admin.h"
+#include "lb/daemon/aside.h"
 #include "lb/daemon/bindings.h"
 #include "lb/daemon/explain.h"
 #include "lb/daemon/ldap_helper.h"
@@ -49,7 +51,8 @@ class Process final : public AdminBackend {
   [[nodiscard]] ConfigReport Configuration() const override;
   [[nodiscard]] std::string MetricsText() override;
   [[nodiscard]] std::vector<std::string> NotReadyReasons() const override;
-  [[nodiscard]] ReloadReport Reload(DryRun dry_run) override;
+  // The files are read aside; what is asked for meanwhile waits its turn.
+  void Reload(DryRun dry_run, ReloadDone done) override;
   [[nodiscard]] std::shared_ptr<const health::HealthReport> Health() const override;
   [[nodiscard]] const EventList& Events() const override { return events_; }
   [[nodiscard]] bool SetAdmin(const std::string& backend, std::optional<conf::Protocol> protocol,
@@ -59,6 +62,12 @@ class Process final : public AdminBackend {
   [[nodiscard]] std::string token() const override { return token_; }
 
  private:
+  struct WantedReload {
+    DryRun dry_run;
+    ReloadDone done;
+  };
+  void StartReload();
+  [[nodiscard]] ReloadReport FinishReload(DryRun dry_run, conf::LoadResult loaded, MapLoader& maps);
   void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
   [[nodiscard]] std::vector<health::DeliveryDoor> DeliveryDoors() const;
   // Empty without a file.
@@ -113,6 +122,8 @@ class Process final : public AdminBackend {
   base::MonoTime drain_deadline_{};
   bool is_draining_ = false;
   int drain_round_ = 0;  // ticks in a row without a session
+  Aside aside_;
+  std::deque<WantedReload> wanted_reloads_;
   MapWatch map_watch_;
   io::Timer drain_timer_;
   io::Timer housekeeping_timer_;

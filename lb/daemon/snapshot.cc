@@ -204,10 +204,7 @@ base::Result<std::shared_ptr<Snapshot>> BeginSnapshot(std::shared_ptr<const conf
   snapshot->user_key = std::make_shared<route::UserKey>(snapshot->config->users);
   snapshot->endpoints =
       std::make_shared<balance::EndpointTable>(*snapshot->config, inputs.endpoint_book);
-  const Snapshot* const in_force = inputs.in_force;
-  auto maps = LoadMaps(*snapshot->config, *snapshot->user_key,
-                       in_force == nullptr ? nullptr : in_force->config.get(),
-                       in_force == nullptr ? nullptr : &in_force->maps, inputs.clock.Now());
+  auto maps = inputs.maps.Take(*snapshot->config, *snapshot->user_key);
   if (!maps) return base::Error{maps.error()};
   snapshot->maps = std::move(maps).value();
   return snapshot;

@@ -69,7 +69,7 @@ struct SnapshotInputs {
   balance::EndpointBook& endpoint_book;
   std::shared_ptr<tls::TicketKeys> ticket_keys;
   const base::Clock& clock;
-  const Snapshot* in_force = nullptr;  // whose maps may serve again
+  MapLoader& maps;
 };
 
 // Everything that can fail is done here, before anything is published. The slots of the metrics are

@@ -2,16 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/daemon/system_checks.h"
 
-#include "lb/directory/file_map.h"
 #include "lb/net/own_addresses.h"
-#include "lb/route/user_key.h"
 #include "lb/tls/cert_info.h"
 #include "lb/tls/ticket_keys.h"
 #include "lb/tls/tls_library.h"
 
 namespace postern::daemon {
 
-conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
+conf::FileChecks SystemFileChecks(MapLoader& maps, conf::FileChecks::Invalid invalid) {
   conf::FileChecks checks;
   checks.invalid = invalid;
   checks.validity = [](const std::string& cert) { return tls::CheckValidity(cert); };
@@ -22,8 +20,8 @@ conf::FileChecks SystemFileChecks(conf::FileChecks::Invalid invalid) {
     return tls::CheckPair(cert, key);
   };
   checks.ca_file = [](const std::string& path) { return tls::CheckCaFile(path); };
-  checks.map_file = [](const std::string& path, const conf::Users& users) {
-    return directory::FileMap::Load(path, route::UserKey(users)).errors;
+  checks.map_file = [&maps](const std::string& path, const conf::Users& users) {
+    return maps.Check(path, users);
   };
   checks.ticket_keys = [](const std::string& path) { return tls::CheckTicketKeys(path); };
   checks.knows_group = [](const std::string& group) { return tls::KnowsGroup(group); };

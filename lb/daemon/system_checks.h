@@ -4,11 +4,12 @@
 #pragma once
 
 #include "conf/load.h"
+#include "lb/daemon/directories.h"
 
 namespace postern::daemon {
 
-// What this machine has, and its files, at the moment of asking.
+// What this machine has, and its files, at the moment of asking. maps outlives them.
 [[nodiscard]] conf::FileChecks SystemFileChecks(
-    conf::FileChecks::Invalid invalid = conf::FileChecks::Invalid::kError);
+    MapLoader& maps, conf::FileChecks::Invalid invalid = conf::FileChecks::Invalid::kError);
 
 }  // namespace postern::daemon

@@ -75,9 +75,16 @@ const std::string* FileMap::FindPattern(const std::vector<Pattern>& patterns,
   return nullptr;
 }
 
+conf::MapAnswers FileMap::NumberedAnswers() const {
+  conf::MapAnswers numbered;
+  for (size_t i = 0; i < answers_.size() && i < conf::MapAnswers::kMaxAnswers; ++i)
+    numbered.first_lines.emplace(answers_[i], first_lines_[i]);
+  return numbered;
+}
+
 size_t FileMap::memory_bytes() const {
   size_t sum = sizeof(*this) + records_.capacity() + slots_.capacity() * sizeof(Slot) +
-               answers_.capacity() * sizeof(std::string);
+               answers_.capacity() * (sizeof(std::string) + sizeof(int));
   for (const std::string& answer : answers_) sum += answer.capacity();
   for (const std::vector<Pattern>* patterns : {&name_patterns_, &domain_patterns_})
     for (const Pattern& pattern : *patterns) sum += sizeof(Pattern) + pattern.text.capacity();
@@ -102,6 +109,8 @@ class FileMap::Builder {
 
   Loaded Finish(const std::string& path, const conf::FileStamp& stamp) {
     Loaded loaded;
+    loaded.answers = map_->NumberedAnswers();
+    loaded.answers.faults = reader_.faults();
     for (const conf::MapFault& fault : reader_.faults())
       loaded.errors.push_back(
           path + (fault.line == 0 ? " " : ":" + std::to_string(fault.line) + ": ") + fault.message);
@@ -112,6 +121,7 @@ class FileMap::Builder {
     if (map_->num_keys_ > 0) Resize(map_->num_keys_ + map_->num_keys_ / 2 + 1);
     map_->records_.shrink_to_fit();
     map_->answers_.shrink_to_fit();
+    map_->first_lines_.shrink_to_fit();
     map_->stamp_ = stamp;
     loaded.map = std::move(map_);
     return loaded;
@@ -129,7 +139,7 @@ class FileMap::Builder {
   void TakeKey(const std::string& key, std::string_view answer, int line) {
     if (4 * (map_->num_keys_ + 1) > 3 * map_->slots_.size())
       Resize(std::max<size_t>(64, 2 * map_->slots_.size()));
-    const uint32_t number = NumberOf(answer);
+    const uint32_t number = NumberOf(answer, line);
     Slot& slot = map_->slots_[map_->SlotOf(key)];
     if (slot.place != 0) {
       const Record record = map_->RecordAt(slot.place - 1);
@@ -162,7 +172,7 @@ class FileMap::Builder {
     const bool is_of_domains =
         canonical.starts_with("*@") || canonical.find_first_not_of('*') == std::string::npos;
     auto& patterns = is_of_domains ? map_->domain_patterns_ : map_->name_patterns_;
-    const uint32_t number = NumberOf(answer);
+    const uint32_t number = NumberOf(answer, line);
     for (const Pattern& pattern : patterns) {
       if (pattern.text != canonical) continue;
       if (pattern.answer != number) ComplainOfTwo(line, key, pattern.answer, pattern.line);
@@ -179,12 +189,15 @@ class FileMap::Builder {
     Complain(line, std::move(message));
   }
 
-  uint32_t NumberOf(std::string_view answer) {
+  uint32_t NumberOf(std::string_view answer, int line) {
     // Neighbours in the file mostly have the same.
     if (last_ && map_->answers_[*last_] == answer) return *last_;
     const auto [found, is_new] =
         numbers_.try_emplace(std::string(answer), static_cast<uint32_t>(map_->answers_.size()));
-    if (is_new) map_->answers_.emplace_back(answer);
+    if (is_new) {
+      map_->answers_.emplace_back(answer);
+      map_->first_lines_.push_back(line);
+    }
     last_ = found->second;
     return found->second;
   }
@@ -218,9 +231,9 @@ class FileMap::Builder {
 };
 
 FileMap::Loaded FileMap::Load(const std::string& path, const route::UserKey& user_key,
-                              const FileMapLimits& limits) {
+                              const FileMapLimits& limits, const std::atomic<bool>* stop) {
   Builder builder(user_key, limits);
-  const conf::FileStamp stamp = conf::ReadMapFile(path, builder.reader(), limits.file_bytes);
+  const conf::FileStamp stamp = conf::ReadMapFile(path, builder.reader(), limits.file_bytes, stop);
   return builder.Finish(path, stamp);
 }
 

@@ -19,6 +19,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "conf/map_answers.h"
 #include "conf/map_reader.h"
 #include "lb/route/user_key.h"
 
@@ -44,10 +46,12 @@ class FileMap {
     // "path:line: message", or "path message" of the whole file. Bounded; a last line tells how
     // many more there are.
     std::vector<std::string> errors;
+    conf::MapAnswers answers;  // of sound rows, and the faults of the others
   };
-  // Reads the file.
+  // Reads the file. stop: as of conf::ReadMapFile.
   [[nodiscard]] static Loaded Load(const std::string& path, const route::UserKey& user_key,
-                                   const FileMapLimits& limits = {});
+                                   const FileMapLimits& limits = {},
+                                   const std::atomic<bool>* stop = nullptr);
   // Of a text; path is for errors.
   [[nodiscard]] static Loaded Parse(std::string_view text, const std::string& path,
                                     const route::UserKey& user_key,
@@ -63,6 +67,8 @@ class FileMap {
   [[nodiscard]] size_t memory_bytes() const;
   // Different ones.
   [[nodiscard]] const std::vector<std::string>& answers() const { return answers_; }
+  // The same with the line that has each first.
+  [[nodiscard]] conf::MapAnswers NumberedAnswers() const;
   // Of the file as it was read: if conf::StampOf says something else, the file has changed. Empty
   // for a text.
   [[nodiscard]] const conf::FileStamp& stamp() const { return stamp_; }
@@ -95,6 +101,7 @@ class FileMap {
   std::vector<Slot> slots_;
   std::vector<Pattern> name_patterns_, domain_patterns_;
   std::vector<std::string> answers_;
+  std::vector<int> first_lines_;  // as answers_
   size_t num_keys_ = 0;
   conf::FileStamp stamp_;
 };

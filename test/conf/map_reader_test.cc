@@ -198,5 +198,27 @@ TEST_F(MapFileTest, AChangeShowsInItsStamp) {
   EXPECT_NE(StampOf(path), before);
 }
 
+TEST_F(MapFileTest, ATimeThatIsSetBackHidesNoChange) {
+  const std::string path = folder_.Write("m", "a b\n");
+  const auto before = StampOf(path);
+  const auto written = std::filesystem::last_write_time(path);
+  // The clock of files is a coarse one.
+  while (StampOf(path)->changed_ns == before->changed_ns) {
+    folder_.Write("m", "c d\n");
+    std::filesystem::last_write_time(path, written);
+  }
+  EXPECT_EQ(StampOf(path)->modified_ns, before->modified_ns);
+  EXPECT_NE(StampOf(path), before);
+}
+
+TEST_F(MapFileTest, WhoeverReadsCanBeStopped) {
+  const std::string path = folder_.Write("m", "a b\n");
+  MapReader reader([](std::string_view, std::string_view, int) {});
+  const std::atomic<bool> stop = true;
+  (void)ReadMapFile(path, reader, kMaxMapFileBytes, &stop);
+  ASSERT_EQ(reader.faults().size(), 1u);
+  EXPECT_EQ(reader.faults()[0].message, "was not read to its end");
+}
+
 }  // namespace
 }  // namespace postern::conf

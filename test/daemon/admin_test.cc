@@ -22,14 +22,14 @@ class FakeBackend final : public AdminBackend {
   }
   std::string MetricsText() override { return "x 1\n"; }
   std::vector<std::string> NotReadyReasons() const override { return reasons; }
-  ReloadReport Reload(DryRun dry) override {
+  void Reload(DryRun dry, ReloadDone done) override {
     last_dry = dry;
     ++num_reloads;
     ReloadReport report;
     report.is_accepted = !fails;
     report.generation = 4;
     if (fails) report.errors.push_back({"f.json", 3, 7, "/pools/p", "no such backend", "mail1?"});
-    return report;
+    done(report);
   }
   std::shared_ptr<const health::HealthReport> Health() const override { return health; }
   const EventList& Events() const override { return events; }

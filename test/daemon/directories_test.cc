@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -50,10 +51,14 @@ class DirectoriesTest : public testing::Test {
     std::filesystem::rename(path + ".new", path);
     return path;
   }
-  base::Result<LoadedMaps> Load(const conf::Config* known = nullptr,
-                                const LoadedMaps* maps = nullptr) {
-    return LoadMaps(config_, route::UserKey(config_.users), known, maps,
-                    base::MonoTime(seconds(1)));
+  // before: in force, with its maps.
+  base::Result<LoadedMaps> Load(std::shared_ptr<const conf::Config> before = nullptr,
+                                const LoadedMaps& maps = {}) {
+    MapLoader loader(base::SystemClock(), std::move(before), maps);
+    return loader.Take(config_, route::UserKey(config_.users));
+  }
+  std::shared_ptr<const conf::Config> InForce() const {
+    return std::make_shared<const conf::Config>(config_);
   }
 
   std::filesystem::path folder_ = [] {
@@ -76,8 +81,8 @@ TEST_F(DirectoriesTest, AMapIsRead) {
 TEST_F(DirectoriesTest, WhatHasNotChangedIsKept) {
   const auto first = Load();
   ASSERT_TRUE(first);
-  const conf::Config before = config_;
-  const auto again = Load(&before, &first.value());
+  const auto before = InForce();
+  const auto again = Load(before, first.value());
   ASSERT_TRUE(again);
   EXPECT_EQ(again.value()[0].map, first.value()[0].map);
 }
@@ -85,9 +90,9 @@ TEST_F(DirectoriesTest, WhatHasNotChangedIsKept) {
 TEST_F(DirectoriesTest, AnotherFileIsReadAnew) {
   const auto first = Load();
   ASSERT_TRUE(first);
-  const conf::Config before = config_;
+  const auto before = InForce();
   Write("people.map", "alice@x.example mail2\n");
-  const auto again = Load(&before, &first.value());
+  const auto again = Load(before, first.value());
   ASSERT_TRUE(again);
   EXPECT_EQ(*again.value()[0].map->Find("alice@x.example"), "mail2");
 }
@@ -95,11 +100,37 @@ TEST_F(DirectoriesTest, AnotherFileIsReadAnew) {
 TEST_F(DirectoriesTest, OtherUsersAreReadAnew) {
   const auto first = Load();
   ASSERT_TRUE(first);
-  const conf::Config before = config_;
+  const auto before = InForce();
   config_.users.lowercase = false;
-  const auto again = Load(&before, &first.value());
+  const auto again = Load(before, first.value());
   ASSERT_TRUE(again);
   EXPECT_NE(again.value()[0].map, first.value()[0].map);
+}
+
+TEST_F(DirectoriesTest, AFileIsReadOnceHoweverOftenItIsAskedFor) {
+  const std::string path = config_.directories[0].path;
+  MapLoader loader(base::SystemClock());
+  EXPECT_THAT(loader.Check(path, config_.users).first_lines,
+              ElementsAre(testing::Pair("mail1", 1)));
+  std::filesystem::remove(path);
+  Add("twin", conf::Directory::Type::kFile).path = path;
+  const auto maps = loader.Take(config_, route::UserKey(config_.users));
+  ASSERT_TRUE(maps) << maps.error();
+  EXPECT_EQ(maps.value()[0].map, maps.value()[1].map);
+}
+
+TEST_F(DirectoriesTest, AMapInForceIsNotReadToBeChecked) {
+  const std::string path = config_.directories[0].path;
+  const auto first = Load();
+  ASSERT_TRUE(first);
+  std::atomic<bool> stop = true;  // nothing can be read any more
+  MapLoader loader(base::SystemClock(), InForce(), first.value(), &stop);
+  EXPECT_THAT(loader.Check(path, config_.users).first_lines,
+              ElementsAre(testing::Pair("mail1", 1)));
+  EXPECT_TRUE(loader.Take(config_, route::UserKey(config_.users)));
+  Write("people.map", "alice@x.example mail2\n");
+  MapLoader other(base::SystemClock(), InForce(), first.value(), &stop);
+  EXPECT_FALSE(other.Take(config_, route::UserKey(config_.users)));
 }
 
 TEST_F(DirectoriesTest, AllThatIsWrongIsToldWithItsPlace) {
@@ -144,7 +175,7 @@ class OwnDirectoriesTest : public DirectoriesTest {
   // As at a start, or a reload.
   void Use() {
     before_ = own_->all();
-    auto maps = Load(known_.get(), &maps_);
+    auto maps = Load(known_, maps_);
     ASSERT_TRUE(maps) << maps.error();
     maps_ = std::move(maps).value();
     known_ = std::make_shared<const conf::Config>(config_);

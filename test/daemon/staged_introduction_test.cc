@@ -67,12 +67,12 @@ class StagedIntroductionTest : public testing::Test {
     parts->user_key = std::make_shared<route::UserKey>(parts->config->users);
     parts->endpoints = std::make_shared<balance::EndpointTable>(*parts->config, book_);
     parts->directory_slots = meters_.registry.Configure(*parts->config).directories;
-    const auto maps = LoadMaps(*parts->config, *parts->user_key, nullptr, nullptr, loop_.Now());
+    const auto maps = MapLoader(base::SystemClock()).Take(*parts->config, *parts->user_key);
     EXPECT_TRUE(maps);
     for (size_t i = 0; i < parts->config->directories.size(); ++i) {
       if (const LoadedMap& map = (*maps)[i]; map.map != nullptr) {
         parts->directories.push_back(
-            std::make_shared<directory::FileDirectory>(loop_, map.map, map.loaded));
+            std::make_shared<directory::FileDirectory>(loop_, map.map, loop_.Now()));
       } else {
         parts->directories.push_back(std::make_shared<Staff>());
       }
