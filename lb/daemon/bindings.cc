@@ -53,4 +53,11 @@ base::Result<Bindings> Bind(const conf::Config& config, const Bindings& known, s
   return wanted;
 }
 
+base::Result<bool> Listen(const Bindings& bindings) {
+  for (const auto& [key, binding] : bindings)
+    if (const auto listens = net::ListenAll(binding.sockets); !listens)
+      return base::Error{"listener " + binding.name + ": " + listens.error()};
+  return true;
+}
+
 }  // namespace postern::daemon

@@ -36,5 +36,8 @@ using Bindings = std::map<std::string, BoundListener>;  // by BindingKey
 // others without any.
 [[nodiscard]] base::Result<Bindings> Bind(const conf::Config& config, const Bindings& known,
                                           size_t num_workers);
+// The new ones of them listen: whom the kernel lets in from now on is to be served, so this is the
+// last thing that may fail before they are published. An error says which cannot.
+[[nodiscard]] base::Result<bool> Listen(const Bindings& bindings);
 
 }  // namespace postern::daemon

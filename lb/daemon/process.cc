@@ -121,6 +121,10 @@ int Process::Run() {
     std::fprintf(stderr, "error: log.sessions: %s\n", error.c_str());
     return 1;
   }
+  if (const auto listens = Listen(bindings.value()); !listens) {
+    std::fprintf(stderr, "error: %s\n", listens.error().c_str());
+    return 1;
+  }
   registry_.SetBuildInfo(POSTERN_VERSION, Revision(), tls::LibraryName());
   StartThreads();
   for (const conf::Problem& warning : loaded.warnings)
@@ -172,11 +176,7 @@ void Process::Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings) {
       ListenSocket socket;
       socket.key = key;
       socket.listener = binding.listener;
-      if (binding.is_new) {
-        // Here and not on the worker's thread: whoever hears that postern is ready may connect.
-        socket.fd = std::move(binding.sockets[i]);
-        net::StartListening(socket.fd.get());
-      }
+      if (binding.is_new) socket.fd = std::move(binding.sockets[i]);
       sockets.push_back(std::move(socket));
     }
     workers_[i]->Apply(snapshot->workers[i], std::move(sockets));
@@ -285,6 +285,8 @@ ReloadReport Process::FinishReload(DryRun dry_run, conf::LoadResult loaded, MapL
         snapshot->problems.push_back("admin: takes effect at the next start");
     }
   }
+  if (report.errors.empty() && dry_run == DryRun::kNo)
+    if (const auto listens = Listen(bindings.value()); !listens) reject(listens.error());
   report.is_accepted = report.errors.empty();
   if (dry_run == DryRun::kYes) return report;
   if (!report.is_accepted) {

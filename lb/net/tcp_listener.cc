@@ -27,6 +27,11 @@ bool SetOption(int fd, int level, int name) {
   return ::setsockopt(fd, level, name, &on, sizeof on) == 0;
 }
 
+bool StartListening(int fd) {
+  SetOption(fd, IPPROTO_TCP, TCP_NODELAY);  // inherited by what is accepted
+  return ::listen(fd, kBacklog) == 0;
+}
+
 enum class SharePort : bool { kNo, kYes };
 
 base::Result<OwnedFd> Bind(const base::SocketAddress& address, SharePort share) {
@@ -77,9 +82,10 @@ base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address, s
   return sockets;
 }
 
-bool StartListening(int fd) {
-  SetOption(fd, IPPROTO_TCP, TCP_NODELAY);  // inherited by what is accepted
-  return ::listen(fd, kBacklog) == 0;
+base::Result<bool> ListenAll(const std::vector<OwnedFd>& sockets) {
+  for (const OwnedFd& fd : sockets)
+    if (!StartListening(fd.get())) return CannotListen(LocalAddressOf(fd.get()));
+  return true;
 }
 
 TcpListener::TcpListener(EventLoop& loop, OwnedFd fd, OnAccept on_accept)

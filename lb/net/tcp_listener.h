@@ -33,9 +33,9 @@ enum class PortUse : uint8_t { kAlone, kBeside };
 [[nodiscard]] base::Result<std::vector<OwnedFd>> BindAll(const base::SocketAddress& address,
                                                          size_t num_sockets,
                                                          PortUse use = PortUse::kAlone);
-// From now on the kernel takes connections for this socket, before a TcpListener has it too. False:
-// it cannot (errno).
-bool StartListening(int fd);
+// From now on the kernel takes connections for these sockets, before a TcpListener has them too. An
+// error is as BindAll's: somebody else may be listening there by now.
+[[nodiscard]] base::Result<bool> ListenAll(const std::vector<OwnedFd>& sockets);
 // Where a bound socket is; port 0 replaced by the real one.
 [[nodiscard]] base::SocketAddress LocalAddressOf(int fd);
 

@@ -53,7 +53,7 @@ TEST_F(TcpListenerTest, WhoConnectsBeforeTheWorkerListensIsServed) {
   ASSERT_TRUE(sockets.ok());
   const base::SocketAddress address = LocalAddressOf(sockets.value()[0].get());
   EXPECT_FALSE(Connect(address).valid());
-  ASSERT_TRUE(StartListening(sockets.value()[0].get()));
+  ASSERT_TRUE(ListenAll(sockets.value()));
   const OwnedFd client = Connect(address);
   EXPECT_TRUE(client.valid());
   const auto listener = Listen(std::move(sockets.value()[0]));
@@ -134,6 +134,21 @@ TEST_F(TcpListenerTest, AdoptsASocketThatListensAlready) {
   const OwnedFd client = Connect(LocalAddressOf(fd.get()));  // of the time before
   const auto listener = Listen(std::move(fd));
   Until([&] { return accepted_.size() == 1; });
+}
+
+TEST_F(TcpListenerTest, AnotherThatListensFirstIsTold) {
+  // Two may be bound to one address, as long as neither listens.
+  auto first = BindAll(Loopback(), 1);
+  ASSERT_TRUE(first) << first.error();
+  const base::SocketAddress address = LocalAddressOf(first.value()[0].get());
+  const int off = 0;
+  ASSERT_EQ(::setsockopt(first.value()[0].get(), SOL_SOCKET, SO_REUSEPORT, &off, sizeof off), 0);
+  const auto second = BindAll(address, 1);
+  ASSERT_TRUE(second) << second.error();
+  ASSERT_TRUE(ListenAll(first.value()));
+  const auto listens = ListenAll(second.value());
+  ASSERT_FALSE(listens);
+  EXPECT_EQ(listens.error(), "cannot listen on " + address.ToString() + ": Address already in use");
 }
 
 class ShortageTest : public TcpListenerTest {
