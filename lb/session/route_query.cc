@@ -69,10 +69,30 @@ std::optional<route::Decision> RouteQuery::Start(Done done) {
   return GoOn();
 }
 
+bool RouteQuery::IsNowhere(const route::Decision& decision) const {
+  return decision.kind == route::Decision::Kind::kAddress && decision.answer != nullptr &&
+         HomeOf(*parts_, decision, facts_.protocol) == nullptr;
+}
+
+// A failure of the directory: the rule's on_error says what follows.
+void RouteQuery::Void(const route::Answered& answered, std::string_view address) {
+  std::string why = "its answer, " + std::string(address) + ", is no endpoint's address";
+  for (route::Answered& known : answers_) {
+    if (known.directory != answered.directory) continue;
+    known.answer.kind = io::LookupAnswer::Kind::kFailed;
+    known.answer.why = std::move(why);
+    return;
+  }
+}
+
 // Each directory is asked once: the loop ends when the last has answered.
 std::optional<route::Decision> RouteQuery::GoOn() {
   while (true) {
     const route::Decision decision = Decide(nullptr);
+    if (IsNowhere(decision)) {
+      Void(*decision.answer, decision.text);
+      continue;
+    }
     if (decision.kind != route::Decision::Kind::kAsk) return decision;
     const uint32_t index = decision.index;
     asked_at_ = loop_.Now();

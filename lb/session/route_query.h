@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lb/io/lookup.h"
@@ -46,6 +47,9 @@ class RouteQuery {
  private:
   // Nothing: a directory has been asked.
   [[nodiscard]] std::optional<route::Decision> GoOn();
+  // A directory has named an address that is no endpoint's.
+  [[nodiscard]] bool IsNowhere(const route::Decision& decision) const;
+  void Void(const route::Answered& answered, std::string_view address);
   void OnAnswer(uint32_t directory, io::LookupAnswer answer);
   void Take(uint32_t directory, io::LookupAnswer answer);
   [[nodiscard]] route::Decision Decide(std::vector<route::Tried>* explanation) const;
@@ -66,7 +70,7 @@ class RouteQuery {
 // Mechanism, user and password of a login; null: nobody has logged in.
 void SetLogin(io::LoginFacts& facts, const proto::LoginRequest* login);
 
-// The home that was decided for; null: a directory has named an address that is no endpoint's.
+// The home that was decided for; null: none was.
 [[nodiscard]] const balance::Home* HomeOf(const Parts& parts, const route::Decision& decision,
                                           conf::Protocol listener);
 

@@ -44,12 +44,14 @@ class RouteQueryTest : public testing::Test {
     auto parts = std::make_shared<session::Parts>();
     parts->config = config_;
     parts->router = std::make_shared<route::Router>(*config_);
+    parts->endpoints = std::make_shared<balance::EndpointTable>(*config_, book_);
     const auto slots = meters_.registry.Configure(*config_);
     parts->rule_slots = slots.rules;
     parts->directory_slots = slots.directories;
     parts->directories.assign(directories_.begin(), directories_.end());
     route::Facts facts;
     facts.user_key = user;
+    facts.protocol = conf::Protocol::kImap;
     query_ = std::make_unique<RouteQuery>(parts, meters_.recorder, loop_, 0, facts, std::nullopt);
     const auto decision = query_->Start([this](const Decision& late) {
       told_.push_back(late.kind);
@@ -65,6 +67,7 @@ class RouteQueryTest : public testing::Test {
 
   SimLoop loop_;
   Meters meters_;
+  balance::EndpointBook book_{1};
   std::shared_ptr<conf::Config> config_ = std::make_shared<conf::Config>();
   std::vector<std::shared_ptr<ScriptedDirectory>> directories_;
   std::unique_ptr<RouteQuery> query_;
@@ -121,6 +124,21 @@ TEST_F(RouteQueryTest, WhatJudgesPasswordsIsNotAskedWithoutOne) {
   EXPECT_TRUE(cloud().asked.empty());
   EXPECT_EQ(query_->answers()[0].answer.why, "asked at the login only");
   for (const char* result : {"hit", "miss", "error"}) EXPECT_EQ(Lookups("people", result), 0);
+}
+
+TEST_F(RouteQueryTest, AnAddressIsThatOfAnEndpointOrAFailure) {
+  config_->backends[0].host = "10.0.0.1";
+  config_->backends[0].endpoints.emplace_back().protocol = conf::Protocol::kImap;
+  config_->backends[0].endpoints[0].port = 143;
+  people().SayAtOnce(Kind::kFound, "10.0.0.1:143");
+  EXPECT_EQ(Begin(), Decision::Kind::kAddress);
+  people().SayAtOnce(Kind::kFound, "10.0.0.2:143");
+  EXPECT_EQ(Begin(), Decision::Kind::kTempFail);
+  EXPECT_EQ(query_->answers()[0].answer.why, "its answer, 10.0.0.2:143, is no endpoint's address");
+  EXPECT_TRUE(cloud().asked.empty());
+  config_->routes[0].rules[0].on_error_next = true;
+  cloud().SayAtOnce(Kind::kFound, "mail1");
+  EXPECT_EQ(Begin(), Decision::Kind::kBackend);
 }
 
 TEST_F(RouteQueryTest, ADirectoryThatThisBuildLacksFails) {
