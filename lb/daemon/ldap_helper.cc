@@ -146,20 +146,21 @@ void LdapHelper::Stop() {
   pid_ = 0;
 }
 
-net::OwnedFd LdapHelper::Connect() {
+LdapHelper::Connected LdapHelper::Connect() {
   auto pair = SocketPair();
-  if (!pair) return {};
+  if (!pair) return {{}, io::StreamEnd::kLocal};
   const int flags = fcntl(pair->first.get(), F_GETFL);
   if (fcntl(pair->first.get(), F_SETFL, flags | O_NONBLOCK) != 0) return {};
   const std::lock_guard lock(mutex_);
   if (!control_.valid() || !directory::SendDescriptor(control_.get(), pair->second.get()))
     return {};
-  return std::move(pair->first);
+  return {std::move(pair->first)};
 }
 
 std::unique_ptr<io::Stream> LdapDialer::Connect(const io::DialOptions&,
                                                 io::Stream::Observer& observer) {
-  return net::SocketStream::DialPair(loop_, helper_.Connect(), observer);
+  LdapHelper::Connected connected = helper_.Connect();
+  return net::SocketStream::DialPair(loop_, std::move(connected.fd), observer, connected.why);
 }
 
 }  // namespace postern::daemon

@@ -19,6 +19,7 @@
 
 #include "lb/base/clock.h"
 #include "lb/io/dialer.h"
+#include "lb/io/stream.h"
 #include "lb/net/event_loop.h"
 #include "lb/net/owned_fd.h"
 
@@ -46,8 +47,13 @@ class LdapHelper {
   // Ends it, and waits until it has ended.
   void Stop();
 
-  // Our end of a new connection to it, non-blocking; invalid: it does not run.
-  [[nodiscard]] net::OwnedFd Connect();
+  // Our end of a new connection to it, non-blocking; invalid: there is none, because it does not
+  // run (kRefused), or for want of a descriptor (kLocal).
+  struct Connected {
+    net::OwnedFd fd{};
+    io::StreamEnd why = io::StreamEnd::kRefused;
+  };
+  [[nodiscard]] Connected Connect();
   [[nodiscard]] pid_t pid() const { return pid_; }  // 0: none
 
  private:

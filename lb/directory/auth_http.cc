@@ -8,6 +8,7 @@
 #include "lb/directory/auth_http_wire.h"
 #include "lb/directory/kept.h"
 #include "lb/directory/server_dial.h"
+#include "lb/directory/server_walk.h"
 #include "lb/directory/servers.h"
 #include "lb/io/timer.h"
 
@@ -58,41 +59,36 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
       : core_(std::move(core)),
         text_(std::move(text)),
         done_(std::move(done)),
-        order_(core_->servers.Order()),
+        walk_(core_->servers),
         late_(core_->loop.timers(), io::Timer::Invoke<&Question::OnLate, Question>, this) {}
 
   // The next server, if there is one, which answers later.
   void AskNext() {
     answer_ = {};
-    if (next_ == order_.size())
-      return Finish(is_of_question_ ? FailedForOne(std::move(why_)) : Failed(std::move(why_)));
-    server_ = order_[next_++];
-    core_->servers.OnAsked(server_);
-    const base::HttpUrl& url = core_->urls[server_];
-    tls_ = core_->tls[server_];
+    if (!walk_.Next()) return Finish(walk_.Failure());
+    const base::HttpUrl& url = core_->urls[walk_.server()];
+    tls_ = core_->tls[walk_.server()];
     if (url.is_https && tls_ == nullptr) {
       late_.ArmAt(core_->loop.Now());
       return;
     }
     late_.ArmAt(core_->loop.Now() + core_->timeout);
     dial_ = std::make_unique<ServerDial>(
-        core_->loop, core_->dialer, core_->servers, server_,
+        core_->loop, core_->dialer, core_->servers, walk_.server(),
         DialTls{url.is_https ? tls_.get() : nullptr, url.host},
-        [this](std::unique_ptr<io::Stream> stream, const std::string& why) {
-          OnDialled(std::move(stream), why);
+        [this](std::unique_ptr<io::Stream> stream, const std::string& why, Blame blame) {
+          OnDialled(std::move(stream), why, blame);
         });
     dial_->Start();
   }
 
  private:
-  enum class Blame : uint8_t { kServer, kAnswer };
-
-  void OnDialled(std::unique_ptr<io::Stream> stream, const std::string& why) {
+  void OnDialled(std::unique_ptr<io::Stream> stream, const std::string& why, Blame blame) {
     dial_.reset();
-    if (stream == nullptr) return Leave(why, Blame::kServer);
+    if (stream == nullptr) return Leave(why, blame);
     stream_ = std::move(stream);
     stream_->SetObserver(this);
-    stream_->WritePart(AuthHttpHead(core_->urls[server_], core_->headers));
+    stream_->WritePart(AuthHttpHead(core_->urls[walk_.server()], core_->headers));
     stream_->Write(text_.Reveal());
     TakeInput();
   }
@@ -115,19 +111,13 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
     switch (status) {
       case AuthHttpAnswer::Status::kMore:
         return;
-      case AuthHttpAnswer::Status::kDone: {
-        core_->servers.OnAnswered(server_);
-        io::LookupAnswer answer = answer_.answer();
-        const std::string words = std::exchange(answer.why, core_->servers.name(server_));
-        if (!words.empty()) answer.why += ": " + words;
-        return Finish(answer);
-      }
+      case AuthHttpAnswer::Status::kDone:
+        return Finish(walk_.Answered(answer_.answer()));
       case AuthHttpAnswer::Status::kBroken:
         return Leave(answer_.error(), Blame::kServer);
       case AuthHttpAnswer::Status::kUnfit:
         // It works, and what it says of others may be sound.
-        core_->servers.OnAnswered(server_);
-        return Leave(answer_.error(), Blame::kAnswer);
+        return Leave(answer_.error(), Blame::kQuestion);
     }
   }
 
@@ -139,9 +129,7 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
 
   void Leave(const std::string& why, Blame blame) {
     late_.Cancel();
-    if (blame == Blame::kServer) core_->servers.OnFailed(server_, why);
-    is_of_question_ |= blame == Blame::kAnswer;
-    AppendReason(why_, core_->servers.name(server_), why);
+    walk_.Leave(why, blame);
     dial_.reset();
     Drop(core_->loop, std::move(stream_));
     AskNext();
@@ -159,16 +147,12 @@ class AuthHttp::Question final : public io::Lookup, private io::Stream::Observer
   const std::shared_ptr<Core> core_;
   const base::Secret text_;
   Done done_;
-  const std::vector<uint32_t> order_;
-  size_t next_ = 0;  // of order_
-  uint32_t server_ = 0;
+  ServerWalk walk_;
   io::Timer late_;
   std::shared_ptr<const io::TlsSettings> tls_;  // of dial_ and stream_
   std::unique_ptr<ServerDial> dial_;
   std::unique_ptr<io::Stream> stream_;
   AuthHttpAnswer answer_;
-  std::string why_;              // of the servers left behind
-  bool is_of_question_ = false;  // one of them works
 };
 
 AuthHttp::AuthHttp(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver,

@@ -34,6 +34,13 @@ template <typename T, typename... Arguments>
   return answer;
 }
 
+// No descriptor, or the like: says nothing of anybody.
+[[nodiscard]] inline io::LookupAnswer FailedByUs(std::string why) {
+  io::LookupAnswer answer = Failed(std::move(why));
+  answer.was_not_asked = true;
+  return answer;
+}
+
 // "a:7072: connection refused; b:7072: the answer is 500"
 inline void AppendReason(std::string& reasons, std::string_view server, std::string_view why) {
   if (!reasons.empty()) reasons += "; ";

@@ -85,7 +85,7 @@ class LdapClient::Core final : private io::Stream::Observer {
   void TakeReply(const LdapReply& reply);
   void OnTimer();
   void ArmTimer();
-  void Lose(const std::string& why);
+  void Lose(const std::string& why, Blame blame = Blame::kServer);
 
   void OnServed();
   void OnFailing(const std::string& why);
@@ -115,7 +115,7 @@ class LdapClient::Question final : public io::Lookup {
   std::optional<io::LookupAnswer> Put(LdapQuestion question) {
     std::string why;
     id_ = core_->Put(std::move(question), *this, why);
-    if (id_ == 0) return Failed(std::move(why));
+    if (id_ == 0) return FailedByUs(std::move(why));
     return std::nullopt;
   }
   // Its caller has forgotten it; this may be destroyed meanwhile.
@@ -163,6 +163,8 @@ void LdapClient::Core::OnStream(io::Stream& stream, io::Stream::Event event) {
     case io::Stream::Event::kReadable:
       return TakeInput();
     case io::Stream::Event::kEnd:
+      if (stream_->end() == io::StreamEnd::kLocal)
+        return Lose(base::Printable(io::EndInWords(*stream_), 200), Blame::kUs);
       return Lose(
           std::string(kHelper) + ": " +
           (is_open_ ? base::Printable(io::EndInWords(*stream_), 200) : "it is not running"));
@@ -228,17 +230,17 @@ void LdapClient::Core::OnTimer() {
   ArmTimer();
 }
 
-void LdapClient::Core::Lose(const std::string& why) {
+void LdapClient::Core::Lose(const std::string& why, Blame blame) {
   Drop(loop_, std::move(stream_));
   frames_.reset();
   is_open_ = false;
-  if (!waiting_.empty()) OnFailing(why);
+  if (!waiting_.empty() && blame == Blame::kServer) OnFailing(why);
   // Those that wait now, each once; any of them may make others superfluous, or ask anew.
   const uint64_t end = next_id_;
   while (!waiting_.empty() && waiting_.begin()->first < end) {
     Question* const asker = waiting_.begin()->second.asker;
     waiting_.erase(waiting_.begin());
-    asker->Finish(Failed(why));
+    asker->Finish(blame == Blame::kUs ? FailedByUs(why) : Failed(why));
   }
   ArmTimer();
 }

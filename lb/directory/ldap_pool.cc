@@ -8,7 +8,7 @@
 namespace postern::directory {
 
 LdapPool::LdapPool(LdapSettings settings)
-    : settings_(std::move(settings)), servers_(settings_.urls.size()) {}
+    : settings_(std::move(settings)), order_(settings_.urls.size()) {}
 
 LdapPool::~LdapPool() {
   {
@@ -56,12 +56,13 @@ LdapReply LdapPool::Answer(const Waiting& waiting, Connection& connection) {
   LdapReply reply;
   reply.id = waiting.question.id;
   reply.kind = LdapReply::Kind::kNoServer;
-  for (const size_t server : Order()) {
+  for (const uint32_t server : Order()) {
     const base::MonoTime now = base::SystemClock().Now();
     if (now >= waiting.deadline) {
       reply.text += reply.text.empty() ? "no time was left to ask" : "; no time was left";
       return reply;
     }
+    OnAsked(server);
     LdapOutcome outcome =
         AskServer(server, waiting.question.filter,
                   std::min(now + settings_.timeout, waiting.deadline), connection);
@@ -96,29 +97,23 @@ LdapOutcome LdapPool::AskServer(size_t server, const std::string& filter, base::
   return outcome;
 }
 
-// Those that work, as configured, then those that failed, the longest ago first. One whose time is
-// over is tried by the one that notices.
-std::vector<size_t> LdapPool::Order() {
-  const base::MonoTime now = base::SystemClock().Now();
+std::vector<uint32_t> LdapPool::Order() {
   const std::lock_guard lock(mutex_);
-  std::vector<size_t> order, skipped;
-  for (size_t i = 0; i < servers_.size(); ++i) {
-    Server& server = servers_[i];
-    const bool is_skipped = server.is_failing && now < server.skipped_until;
-    if (server.is_failing && !is_skipped) server.skipped_until = now + kSkipFor;
-    (is_skipped ? skipped : order).push_back(i);
-  }
-  std::stable_sort(skipped.begin(), skipped.end(), [this](size_t a, size_t b) {
-    return servers_[a].skipped_until < servers_[b].skipped_until;
-  });
-  order.insert(order.end(), skipped.begin(), skipped.end());
-  return order;
+  return order_.Get(base::SystemClock().Now());
 }
 
-void LdapPool::OnOutcome(size_t server, bool has_failed) {
+void LdapPool::OnAsked(uint32_t server) {
   const std::lock_guard lock(mutex_);
-  servers_[server].is_failing = has_failed;
-  if (has_failed) servers_[server].skipped_until = base::SystemClock().Now() + kSkipFor;
+  order_.OnAsked(server, base::SystemClock().Now());
+}
+
+void LdapPool::OnOutcome(uint32_t server, bool has_failed) {
+  const std::lock_guard lock(mutex_);
+  if (has_failed) {
+    (void)order_.OnFailed(server, base::SystemClock().Now());
+  } else {
+    (void)order_.OnAnswered(server);
+  }
 }
 
 }  // namespace postern::directory

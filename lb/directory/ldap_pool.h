@@ -1,8 +1,8 @@
 // ldap_pool: the threads that ask the servers of one directory, each over a connection of its own.
 // Of postern-ldap alone.
 //
-// Threads are made when questions wait and none is free, kMaxThreads at most. A server that has
-// failed is asked last for kSkipFor, then by one question first. What a kept connection cannot do
+// Threads are made when questions wait and none is free, kMaxThreads at most. The order of the
+// servers is server_order.h's. What a kept connection cannot do
 // because its server has closed it meanwhile is done once more on a new one.
 // A question is given up when the timeouts of all servers together are over, started or not.
 // Limits:   kMaxThreads, kMaxQuestions waiting.
@@ -25,6 +25,7 @@
 #include "lb/base/clock.h"
 #include "lb/directory/ldap_search.h"
 #include "lb/directory/ldap_wire.h"
+#include "lb/directory/server_order.h"
 
 namespace postern::directory {
 
@@ -32,7 +33,6 @@ class LdapPool {
  public:
   static constexpr size_t kMaxThreads = 8;
   static constexpr size_t kMaxQuestions = 4096;
-  static constexpr base::Duration kSkipFor = std::chrono::seconds(5);
   // Called once, from any thread.
   using Done = std::function<void(const LdapReply& reply)>;
 
@@ -59,8 +59,9 @@ class LdapPool {
   [[nodiscard]] LdapReply Answer(const Waiting& waiting, Connection& connection);
   [[nodiscard]] LdapOutcome AskServer(size_t server, const std::string& filter,
                                       base::MonoTime deadline, Connection& connection);
-  [[nodiscard]] std::vector<size_t> Order();
-  void OnOutcome(size_t server, bool has_failed);
+  [[nodiscard]] std::vector<uint32_t> Order();
+  void OnAsked(uint32_t server);
+  void OnOutcome(uint32_t server, bool has_failed);
 
   const LdapSettings settings_;
   std::mutex mutex_;  // of all below
@@ -69,11 +70,7 @@ class LdapPool {
   std::vector<std::thread> threads_;
   size_t num_free_ = 0;  // threads that wait
   bool is_ending_ = false;
-  struct Server {
-    bool is_failing = false;
-    base::MonoTime skipped_until{};
-  };
-  std::vector<Server> servers_;  // as LdapSettings::urls
+  ServerOrder order_;  // of LdapSettings::urls
 };
 
 }  // namespace postern::directory

@@ -136,6 +136,8 @@ io::LookupAnswer CachedDirectory::Conclude(const Flight& flight, const io::Looku
   ++counters_.failures;
   if (answer.is_of_question) {
     breaker_.OnAnswer();
+  } else if (answer.was_not_asked) {
+    breaker_.OnAbandoned(flight.pass);
   } else {
     breaker_.OnFailure(now, flight.pass);
   }

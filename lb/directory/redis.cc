@@ -12,6 +12,7 @@
 #include "lb/directory/kept.h"
 #include "lb/directory/redis_link.h"
 #include "lb/directory/redis_reply.h"
+#include "lb/directory/server_walk.h"
 #include "lb/directory/servers.h"
 
 namespace postern::directory {
@@ -59,21 +60,19 @@ class Redis::Question final : public io::Lookup, private RedisLink::Asker {
       : core_(std::move(core)),
         command_(std::move(command)),
         done_(std::move(done)),
-        order_(core_->servers.Order()) {}
+        walk_(core_->servers) {}
   ~Question() override {
-    if (is_waiting_) core_->links[server_]->Forget(*this);
+    if (is_waiting_) core_->links[walk_.server()]->Forget(*this);
   }
 
   // The next server that takes the question and answers later; an answer if there is none left.
   std::optional<io::LookupAnswer> AskNext() {
-    while (next_ < order_.size()) {
-      server_ = order_[next_++];
-      core_->servers.OnAsked(server_);
-      is_waiting_ = core_->links[server_]->Ask(command_, *this);
+    while (walk_.Next()) {
+      is_waiting_ = core_->links[walk_.server()]->Ask(command_, *this);
       if (is_waiting_) return std::nullopt;
-      AppendReason(why_, core_->servers.name(server_), "too many questions are waiting");
+      walk_.Leave("too many questions are waiting", Blame::kUs);
     }
-    return Failed(std::move(why_));
+    return walk_.Failure();
   }
 
  private:
@@ -81,20 +80,16 @@ class Redis::Question final : public io::Lookup, private RedisLink::Asker {
     is_waiting_ = false;
     io::LookupAnswer answer = MeaningOf(reply);
     answer.is_of_question = true;  // where it is a failure, and not of the server
-    if (IsOfServer(reply)) return Leave(answer.why);
-    core_->servers.OnAnswered(server_);
-    const std::string words = std::exchange(answer.why, core_->servers.name(server_));
-    if (!words.empty()) answer.why += ": " + words;
-    Finish(answer);
+    if (IsOfServer(reply)) return Leave(answer.why, Blame::kServer);
+    Finish(walk_.Answered(std::move(answer)));
   }
-  void OnNoReply(const std::string& why) override {
+  void OnNoReply(const std::string& why, Blame blame) override {
     is_waiting_ = false;
-    Leave(why);
+    Leave(why, blame);
   }
 
-  void Leave(const std::string& why) {
-    core_->servers.OnFailed(server_, why);
-    AppendReason(why_, core_->servers.name(server_), why);
+  void Leave(const std::string& why, Blame blame) {
+    walk_.Leave(why, blame);
     if (const auto answer = AskNext()) Finish(*answer);
   }
 
@@ -107,11 +102,8 @@ class Redis::Question final : public io::Lookup, private RedisLink::Asker {
   const std::shared_ptr<Core> core_;
   const std::string command_;
   Done done_;
-  const std::vector<uint32_t> order_;
-  size_t next_ = 0;  // of order_
-  uint32_t server_ = 0;
-  bool is_waiting_ = false;  // at that server
-  std::string why_;          // of the servers left behind
+  ServerWalk walk_;
+  bool is_waiting_ = false;  // at the server that it asks
 };
 
 Redis::Redis(io::Loop& loop, io::Dialer& dialer, io::Resolver& resolver,

@@ -58,15 +58,15 @@ void RedisLink::Dial() {
   state_ = State::kDialling;
   dial_ = std::make_unique<ServerDial>(
       loop_, dialer_, servers_, server_, DialTls{},
-      [this](std::unique_ptr<io::Stream> stream, const std::string& why) {
-        OnDialled(std::move(stream), why);
+      [this](std::unique_ptr<io::Stream> stream, const std::string& why, Blame blame) {
+        OnDialled(std::move(stream), why, blame);
       });
   dial_->Start();
 }
 
-void RedisLink::OnDialled(std::unique_ptr<io::Stream> stream, const std::string& why) {
+void RedisLink::OnDialled(std::unique_ptr<io::Stream> stream, const std::string& why, Blame blame) {
   dial_.reset();
-  if (stream == nullptr) return FailConnection(why);
+  if (stream == nullptr) return FailConnection(why, blame);
   stream_ = std::move(stream);
   stream_->SetObserver(this);
   reader_ = std::make_unique<RedisReader>();
@@ -171,14 +171,14 @@ void RedisLink::Close() {
 }
 
 // It does not work: all that waits goes elsewhere.
-void RedisLink::FailConnection(const std::string& why) {
+void RedisLink::FailConnection(const std::string& why, Blame blame) {
   Close();
   pause_ = std::clamp<base::Duration>(2 * pause_, kFirstPause, kLongestPause);
   not_before_ = loop_.Now() + pause_;
   lost_.insert(lost_.end(), std::make_move_iterator(questions_.begin()),
                std::make_move_iterator(questions_.end()));
   questions_.clear();
-  TellNoReply(why);
+  TellNoReply(why, blame);
 }
 
 // It did work: once more.
@@ -190,15 +190,15 @@ void RedisLink::Lose(const std::string& why) {
   }
   for (Question& question : questions_) question.is_repeated = true;
   if (!questions_.empty()) Connect();
-  TellNoReply(why);
+  TellNoReply(why, Blame::kServer);
 }
 
 // Any of them may make the next ones superfluous, or ask again.
-void RedisLink::TellNoReply(const std::string& why) {
+void RedisLink::TellNoReply(const std::string& why, Blame blame) {
   while (!lost_.empty()) {
     Asker* const asker = lost_.front().asker;
     lost_.pop_front();
-    if (asker != nullptr) asker->OnNoReply(why);
+    if (asker != nullptr) asker->OnNoReply(why, blame);
   }
 }
 

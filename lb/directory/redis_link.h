@@ -42,7 +42,7 @@ class RedisLink final : private io::Stream::Observer {
   class Asker {
    public:
     virtual void OnReply(const RedisReply& reply) = 0;
-    virtual void OnNoReply(const std::string& why) = 0;
+    virtual void OnNoReply(const std::string& why, Blame blame) = 0;
 
    protected:
     ~Asker() = default;
@@ -69,7 +69,7 @@ class RedisLink final : private io::Stream::Observer {
 
   void Connect();
   void Dial();
-  void OnDialled(std::unique_ptr<io::Stream> stream, const std::string& why);
+  void OnDialled(std::unique_ptr<io::Stream> stream, const std::string& why, Blame blame);
   void OnStream(io::Stream& stream, io::Stream::Event event) override;
   void TakeInput();
   void TakeReply(const RedisReply& reply);
@@ -77,9 +77,9 @@ class RedisLink final : private io::Stream::Observer {
   void OnTimer();
   void ArmTimer();
   void Close();
-  void FailConnection(const std::string& why);
+  void FailConnection(const std::string& why, Blame blame = Blame::kServer);
   void Lose(const std::string& why);
-  void TellNoReply(const std::string& why);
+  void TellNoReply(const std::string& why, Blame blame);
 
   io::Loop& loop_;
   io::Dialer& dialer_;

@@ -63,17 +63,18 @@ void ServerDial::OnStream(io::Stream&, io::Stream::Event event) {
 }
 
 void ServerDial::OnEnd() {
+  const Blame blame = stream_->end() == io::StreamEnd::kLocal ? Blame::kUs : Blame::kServer;
   const bool is_refused = stream_->end() == io::StreamEnd::kRefused;
   const std::string why = base::Printable(io::EndInWords(*stream_), 200);
   Drop(loop_, std::move(stream_));
   if (is_refused) servers_.LeaveAddress(server_);
   if (is_refused && num_dials_ < servers_.CountAddresses(server_)) return Dial();
-  Report(why);
+  Report(why, blame);
 }
 
-void ServerDial::Report(const std::string& why) {
+void ServerDial::Report(const std::string& why, Blame blame) {
   const Done done = std::exchange(done_, nullptr);
-  done(std::move(stream_), why);
+  done(std::move(stream_), why, blame);
 }
 
 void Drop(io::Loop& loop, std::unique_ptr<io::Stream> stream) {

@@ -30,8 +30,9 @@ struct DialTls {
 class ServerDial final : private io::Stream::Observer, private Servers::Waiter {
  public:
   // stream: open, to be observed by its new owner, whom nothing was told yet (there may be input);
-  // null: there is none, and why.
-  using Done = std::function<void(std::unique_ptr<io::Stream> stream, const std::string& why)>;
+  // null: there is none, why, and who is to blame.
+  using Done =
+      std::function<void(std::unique_ptr<io::Stream> stream, const std::string& why, Blame blame)>;
 
   ServerDial(io::Loop& loop, io::Dialer& dialer, Servers& servers, uint32_t server, DialTls tls,
              Done done);
@@ -46,7 +47,7 @@ class ServerDial final : private io::Stream::Observer, private Servers::Waiter {
   void OnResolved() override { Dial(); }
   void Dial();
   void OnEnd();
-  void Report(const std::string& why);
+  void Report(const std::string& why, Blame blame = Blame::kServer);
 
   io::Loop& loop_;
   io::Dialer& dialer_;

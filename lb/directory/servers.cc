@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lb/directory/servers.h"
 
-#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -38,6 +37,7 @@ Servers::Servers(io::Loop& loop, io::Resolver& resolver, std::string directory,
                  std::vector<ServerPlace> places)
     : loop_(loop),
       directory_(std::move(directory)),
+      order_(places.size()),
       names_(loop, resolver,
              [this](const std::string& host, const std::vector<base::IpAddress>& addresses) {
                OnResolved(host, addresses);
@@ -59,37 +59,17 @@ Servers::Servers(io::Loop& loop, io::Resolver& resolver, std::string directory,
   names_.Watch(hosts);
 }
 
-std::vector<uint32_t> Servers::Order() const {
-  std::vector<uint32_t> order(servers_.size());
-  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  const base::MonoTime now = loop_.Now();
-  const auto skipped_until = [&](uint32_t i) {
-    return servers_[i].skipped_until > now ? servers_[i].skipped_until : base::MonoTime();
-  };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](uint32_t a, uint32_t b) { return skipped_until(a) < skipped_until(b); });
-  return order;
-}
-
-void Servers::OnAsked(uint32_t server) {
-  Server& it = servers_[server];
-  if (it.is_failing && it.skipped_until <= loop_.Now()) it.skipped_until = loop_.Now() + kSkipFor;
-}
-
 void Servers::OnAnswered(uint32_t server) {
-  Server& it = servers_[server];
-  if (!it.is_failing) return;
-  it.is_failing = false;
-  it.skipped_until = {};
-  base::log::Info("directory_server_back", {{"directory", directory_}, {"server", it.name}});
+  if (!order_.OnAnswered(server)) return;
+  base::log::Info("directory_server_back",
+                  {{"directory", directory_}, {"server", servers_[server].name}});
 }
 
 void Servers::OnFailed(uint32_t server, std::string_view why) {
-  Server& it = servers_[server];
-  it.skipped_until = loop_.Now() + kSkipFor;
-  if (std::exchange(it.is_failing, true)) return;
-  base::log::Warn("directory_server_failed",
-                  {{"directory", directory_}, {"server", it.name}, {"why", std::string(why)}});
+  if (!order_.OnFailed(server, loop_.Now())) return;
+  base::log::Warn(
+      "directory_server_failed",
+      {{"directory", directory_}, {"server", servers_[server].name}, {"why", std::string(why)}});
 }
 
 size_t Servers::CountAddresses(uint32_t server) const {

@@ -1,8 +1,6 @@
 // servers: the servers of one directory: where they are, and which of them is asked first.
 //
-// A server that has failed is passed by for kSkipFor; then one question tries it, and the others
-// pass it by until that one was answered. Passing by means to be asked last, not never: with none
-// left, those known as dead are tried again.
+// Rules:    server_order.h.
 // Logs:     one line when a server starts to fail, one when it is back.
 // Owner:    a directory over the network.   Thread: its loop's.
 // Tests:    test/directory/servers_test.cc
@@ -17,6 +15,7 @@
 
 #include "lb/base/address.h"
 #include "lb/base/clock.h"
+#include "lb/directory/server_order.h"
 #include "lb/io/dialer.h"
 #include "lb/io/host_names.h"
 #include "lb/io/loop.h"
@@ -35,9 +34,15 @@ struct ServerPlace {
   [[nodiscard]] std::string ToString() const;
 };
 
+// Who is to blame for a question without an answer.
+enum class Blame : uint8_t {
+  kServer,
+  kQuestion,  // the server works
+  kUs,        // no descriptor, no memory, too many questions: nothing is said of the server
+};
+
 class Servers {
  public:
-  static constexpr base::Duration kSkipFor = std::chrono::seconds(5);
   // Who waits for a server's first addresses; told once, from the loop.
   class Waiter {
    public:
@@ -54,9 +59,8 @@ class Servers {
   [[nodiscard]] uint32_t size() const { return static_cast<uint32_t>(servers_.size()); }
   [[nodiscard]] const std::string& name(uint32_t server) const { return servers_[server].name; }
 
-  // All of them: those that work, as configured, then those that failed, the longest ago first.
-  [[nodiscard]] std::vector<uint32_t> Order() const;
-  void OnAsked(uint32_t server);
+  [[nodiscard]] std::vector<uint32_t> Order() const { return order_.Get(loop_.Now()); }
+  void OnAsked(uint32_t server) { order_.OnAsked(server, loop_.Now()); }
   void OnAnswered(uint32_t server);
   // why: printable.
   void OnFailed(uint32_t server, std::string_view why);
@@ -77,14 +81,13 @@ class Servers {
     std::vector<io::DialOptions> addresses;
     size_t next_address = 0;
     std::vector<Waiter*> waiters;
-    bool is_failing = false;
-    base::MonoTime skipped_until{};
   };
   void OnResolved(const std::string& host, const std::vector<base::IpAddress>& addresses);
 
   io::Loop& loop_;
   const std::string directory_;
   std::vector<Server> servers_;
+  ServerOrder order_;
   io::HostNames names_;
 };
 

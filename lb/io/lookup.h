@@ -50,7 +50,8 @@ struct LookupAnswer {
   std::string why;    // for logs and explanations; peers' text in it is escaped
   // kFailed: the directory works; it is this question, or its answer, that is at fault.
   bool is_of_question = false;
-  // kFailed: nobody was asked.
+  // kFailed: nobody was asked, or what failed was something of our own: nothing is said of the
+  // directory.
   bool was_not_asked = false;
   // Since the directory itself has said so.
   base::Duration age{};

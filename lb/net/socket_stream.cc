@@ -85,7 +85,7 @@ std::unique_ptr<SocketStream> SocketStream::Dial(EventLoop& loop, const io::Dial
 }
 
 std::unique_ptr<SocketStream> SocketStream::DialPair(EventLoop& loop, OwnedFd fd,
-                                                     Observer& observer) {
+                                                     Observer& observer, StreamEnd no_socket) {
   const bool has_socket = fd.valid();
   auto stream = std::make_unique<SocketStream>(loop, std::move(fd), base::SocketAddress(), nullptr);
   stream->observer_ = &observer;
@@ -93,7 +93,7 @@ std::unique_ptr<SocketStream> SocketStream::DialPair(EventLoop& loop, OwnedFd fd
   if (has_socket) {
     stream->event_.Watch(FdEvent::kWrite);
   } else {
-    stream->FailLater(StreamEnd::kLocal);
+    stream->FailLater(no_socket);
   }
   return stream;
 }

@@ -45,9 +45,11 @@ class SocketStream final : public io::Stream {
   [[nodiscard]] static std::unique_ptr<SocketStream> Dial(EventLoop& loop,
                                                           const io::DialOptions& options,
                                                           Observer& observer);
-  // One end of a pair of sockets, non-blocking, as if it had been dialled; invalid: kLocal.
+  // One end of a pair of sockets, non-blocking, as if it had been dialled; invalid: it ends as
+  // no_socket says.
   [[nodiscard]] static std::unique_ptr<SocketStream> DialPair(EventLoop& loop, OwnedFd fd,
-                                                              Observer& observer);
+                                                              Observer& observer,
+                                                              io::StreamEnd no_socket);
   ~SocketStream() override;
 
   void SetObserver(Observer* observer) override;

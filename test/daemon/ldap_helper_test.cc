@@ -46,14 +46,14 @@ TEST(LdapHelperTest, NobodyWantsItNobodyHasIt) {
   LdapHelper helper(POSTERN_LDAP_BINARY);
   helper.Look(kStart);
   EXPECT_EQ(helper.pid(), 0);
-  EXPECT_FALSE(helper.Connect().valid());
+  EXPECT_FALSE(helper.Connect().fd.valid());
 }
 
 TEST(LdapHelperTest, OneThatIsNotThereIsNoConnection) {
   LdapHelper helper("/nonexistent/postern-ldap");
   helper.Want(true, kStart);
   EXPECT_EQ(helper.pid(), 0);
-  EXPECT_FALSE(helper.Connect().valid());
+  EXPECT_FALSE(helper.Connect().fd.valid());
 }
 
 TEST(LdapHelperTest, OneThatEndsIsStartedAgainAfterAPauseThatGrows) {
@@ -75,7 +75,7 @@ TEST(LdapHelperTest, OneThatEndsIsStartedAgainAfterAPauseThatGrows) {
 TEST(LdapHelperTest, ConnectionsReachIt) {
   LdapHelper helper(POSTERN_LDAP_BINARY);
   helper.Want(true, kStart);
-  const net::OwnedFd fd = helper.Connect();
+  const net::OwnedFd fd = helper.Connect().fd;
   ASSERT_TRUE(fd.valid());
   directory::LdapSettings settings;
   settings.urls = {"ldap://127.0.0.1:1"};
@@ -100,16 +100,16 @@ TEST(LdapHelperTest, ConnectionsReachIt) {
 TEST(LdapHelperTest, NonsenseEndsAConnectionAndNoOther) {
   LdapHelper helper(POSTERN_LDAP_BINARY);
   helper.Want(true, kStart);
-  const net::OwnedFd fd = helper.Connect();
+  const net::OwnedFd fd = helper.Connect().fd;
   ASSERT_EQ(send(fd.get(), "GET / HTTP/1.0\r\n", 16, 0), 16);
   EXPECT_EQ(Receive(fd), "");
-  EXPECT_TRUE(helper.Connect().valid());
+  EXPECT_TRUE(helper.Connect().fd.valid());
 }
 
 TEST(LdapHelperTest, ItsConnectionsEndWithIt) {
   LdapHelper helper(POSTERN_LDAP_BINARY);
   helper.Want(true, kStart);
-  const net::OwnedFd fd = helper.Connect();
+  const net::OwnedFd fd = helper.Connect().fd;
   ASSERT_TRUE(fd.valid());
   helper.Want(false, kStart);
   helper.Look(kStart + LdapHelper::kLinger - 1ms);
@@ -117,7 +117,7 @@ TEST(LdapHelperTest, ItsConnectionsEndWithIt) {
   helper.Look(kStart + LdapHelper::kLinger);
   EXPECT_EQ(helper.pid(), 0);
   EXPECT_EQ(Receive(fd), "");
-  EXPECT_FALSE(helper.Connect().valid());
+  EXPECT_FALSE(helper.Connect().fd.valid());
 }
 
 }  // namespace

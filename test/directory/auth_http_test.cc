@@ -92,13 +92,26 @@ TEST_F(AuthHttpTest, TheNextServerAnswersForOneThatIsDown) {
   EXPECT_EQ(second_.num_connections, 1);
 }
 
+TEST_F(AuthHttpTest, WantOfADescriptorIsNoServersFault) {
+  first_.SetDoor(test::SimNet::Door::kShort);
+  second_.SetDoor(test::SimNet::Door::kShort);
+  const auto asked = Ask("bob@example.com");
+  loop_.RunFor(1s);
+  EXPECT_THAT(asked->Text(), StartsWith("failed: 10.0.0.1:7072: no descriptor"));
+  EXPECT_TRUE(asked->answer->was_not_asked);
+  first_.SetDoor(test::SimNet::Door::kOpen);
+  second_.SetDoor(test::SimNet::Door::kOpen);
+  EXPECT_EQ(Answer(), "198.51.100.1:143");
+  EXPECT_EQ(first_.num_connections, 1);  // it is not passed by
+}
+
 TEST_F(AuthHttpTest, AServerThatFailedIsPassedByAndThenTriedByOne) {
   first_.SetDoor(test::SimNet::Door::kHangs);
   EXPECT_EQ(Answer(), "198.51.100.1:143");
   EXPECT_GE(took_, 2s);
   EXPECT_EQ(Answer(), "198.51.100.1:143");
   EXPECT_LT(took_, 100ms);
-  loop_.RunFor(Servers::kSkipFor);
+  loop_.RunFor(ServerOrder::kSkipFor);
   const auto trial = Ask("a@example.com");
   EXPECT_EQ(Answer(), "198.51.100.1:143");
   EXPECT_LT(took_, 100ms);
@@ -111,7 +124,7 @@ TEST_F(AuthHttpTest, AServerThatIsBackIsTheFirstAgain) {
   first_.SetDoor(test::SimNet::Door::kRefuses);
   EXPECT_EQ(Answer(), "198.51.100.1:143");
   first_.SetDoor(test::SimNet::Door::kOpen);
-  loop_.RunFor(Servers::kSkipFor);
+  loop_.RunFor(ServerOrder::kSkipFor);
   EXPECT_EQ(Answer(), "198.51.100.1:143");
   EXPECT_EQ(Answer(), "198.51.100.1:143");
   EXPECT_EQ(first_.num_connections, 2);

@@ -213,6 +213,16 @@ TEST_F(CachedDirectoryTest, ACrowdOfFailuresOpensTheBreakerOnce) {
 
 // Askers, leavers, answers, failures and time at random: everybody who stays is told once, nobody
 // who left is, what is told is what the directory last said of that key, and memory is bounded.
+TEST_F(CachedDirectoryTest, WantOfSomethingOfOurOwnOpensNothing) {
+  inner_->at_once = [](std::string_view) {
+    io::LookupAnswer answer = Failed();
+    answer.was_not_asked = true;
+    return answer;
+  };
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(Ask("a" + std::to_string(i)).answer().why, "timeout");
+  EXPECT_FALSE(cache_->counters().is_breaker_open);
+}
+
 TEST_F(CachedDirectoryTest, ManyKeysAtRandom) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     base::SeededRng rng(seed);

@@ -247,9 +247,21 @@ TEST_F(RedisTest, TheNextServerAnswersForOneThatIsDown) {
   EXPECT_LT(took_, 100ms);
   EXPECT_EQ(second_.num_connections, 1);
   first_.SetDoor(test::SimNet::Door::kOpen);
-  loop_.RunFor(Servers::kSkipFor);
+  loop_.RunFor(ServerOrder::kSkipFor);
   EXPECT_EQ(Answer(), "mail1");
   EXPECT_EQ(first_.num_connections, 1);
+}
+
+TEST_F(RedisTest, WantOfADescriptorIsNoServersFault) {
+  first_.SetDoor(test::SimNet::Door::kShort);
+  second_.SetDoor(test::SimNet::Door::kShort);
+  const auto asked = Ask("a");
+  loop_.RunFor(1s);
+  EXPECT_THAT(asked->Text(), HasSubstr("no descriptor"));
+  EXPECT_TRUE(asked->answer->was_not_asked);
+  first_.SetDoor(test::SimNet::Door::kOpen);
+  EXPECT_EQ(Answer(), "mail1");
+  EXPECT_EQ(second_.num_connections, 0);
 }
 
 TEST_F(RedisTest, AServerThatIsSilentIsLeftInTimeByAllWhoWait) {

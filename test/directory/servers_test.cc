@@ -55,7 +55,7 @@ TEST_F(ServersTest, ThoseThatFailedComeLastTheLongestAgoFirst) {
 
 TEST_F(ServersTest, AfterAWhileOneQuestionTries) {
   servers_.OnFailed(0, "x");
-  loop_.RunFor(Servers::kSkipFor);
+  loop_.RunFor(ServerOrder::kSkipFor);
   EXPECT_THAT(servers_.Order(), ElementsAre(0, 1, 2));
   servers_.OnAsked(0);
   EXPECT_THAT(servers_.Order(), ElementsAre(1, 2, 0));
