@@ -12,7 +12,6 @@
 #include "lb/base/bytes.h"
 #include "lb/base/check.h"
 #include "lb/base/escape.h"
-#include "lb/route/router.h"
 
 namespace postern::directory {
 namespace {
@@ -68,11 +67,9 @@ const std::string* FileMap::Find(std::string_view key) const {
   return FindPattern(domain_patterns_, key);
 }
 
-const std::string* FileMap::FindPattern(const std::vector<Pattern>& patterns,
-                                        std::string_view key) const {
-  for (const Pattern& pattern : patterns)
-    if (route::PatternMatches(pattern.text, key)) return &answers_[pattern.answer];
-  return nullptr;
+const std::string* FileMap::FindPattern(const Patterns& patterns, std::string_view key) const {
+  const auto number = patterns.index.Find(key);
+  return number ? &answers_[patterns.answers[*number]] : nullptr;
 }
 
 conf::MapAnswers FileMap::NumberedAnswers() const {
@@ -86,8 +83,8 @@ size_t FileMap::memory_bytes() const {
   size_t sum = sizeof(*this) + records_.capacity() + slots_.capacity() * sizeof(Slot) +
                answers_.capacity() * (sizeof(std::string) + sizeof(int));
   for (const std::string& answer : answers_) sum += answer.capacity();
-  for (const std::vector<Pattern>* patterns : {&name_patterns_, &domain_patterns_})
-    for (const Pattern& pattern : *patterns) sum += sizeof(Pattern) + pattern.text.capacity();
+  for (const Patterns* patterns : {&name_patterns_, &domain_patterns_})
+    sum += patterns->index.memory_bytes() + patterns->answers.capacity() * sizeof(uint32_t);
   return sum;
 }
 
@@ -173,14 +170,19 @@ class FileMap::Builder {
         canonical.starts_with("*@") || canonical.find_first_not_of('*') == std::string::npos;
     auto& patterns = is_of_domains ? map_->domain_patterns_ : map_->name_patterns_;
     const uint32_t number = NumberOf(answer, line);
-    for (const Pattern& pattern : patterns) {
-      if (pattern.text != canonical) continue;
-      if (pattern.answer != number) ComplainOfTwo(line, key, pattern.answer, pattern.line);
+    const auto [known, is_new] = patterns_.try_emplace(canonical, number, line);
+    if (!is_new) {
+      const auto [answer_before, line_before] = known->second;
+      if (answer_before != number) ComplainOfTwo(line, key, answer_before, line_before);
       return;
     }
-    if (map_->name_patterns_.size() + map_->domain_patterns_.size() >= limits_.patterns)
+    if (patterns_.size() > limits_.patterns)
       return BeFull(line, "there are more than " + std::to_string(limits_.patterns) + " patterns");
-    patterns.push_back({std::move(canonical), number, line});
+    if (!patterns.index.Add(canonical))
+      return BeFull(line,
+                    "each look-up would take too long: too many patterns begin and end alike "
+                    "around a second '*', or have beginnings and ends of other lengths");
+    patterns.answers.push_back(number);
   }
 
   // No more is taken, so that what is too much by accident costs no more memory either.
@@ -226,6 +228,7 @@ class FileMap::Builder {
   std::shared_ptr<FileMap> map_ = std::make_shared<FileMap>();
   std::unordered_map<std::string, uint32_t> numbers_;  // of answers
   std::optional<uint32_t> last_;
+  std::unordered_map<std::string, std::pair<uint32_t, int>> patterns_;  // number of answer, line
   std::vector<std::pair<uint32_t, int>> lines_;  // of records: place and line, both ascending
   bool is_full_ = false;
 };

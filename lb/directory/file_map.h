@@ -29,6 +29,7 @@
 
 #include "conf/map_answers.h"
 #include "conf/map_reader.h"
+#include "lb/directory/pattern_index.h"
 #include "lb/route/user_key.h"
 
 namespace postern::directory {
@@ -36,7 +37,7 @@ namespace postern::directory {
 struct FileMapLimits {
   size_t file_bytes = conf::kMaxMapFileBytes;
   size_t keys_bytes = size_t{1} << 30;  // of all keys and what is kept with them
-  size_t patterns = 1000;               // each is tried where no address is found
+  size_t patterns = 100'000;            // besides those of PatternIndex
 };
 
 class FileMap {
@@ -62,7 +63,7 @@ class FileMap {
 
   // Different keys.
   [[nodiscard]] size_t size() const {
-    return num_keys_ + name_patterns_.size() + domain_patterns_.size();
+    return num_keys_ + name_patterns_.index.size() + domain_patterns_.index.size();
   }
   [[nodiscard]] size_t memory_bytes() const;
   // Different ones.
@@ -84,22 +85,21 @@ class FileMap {
     std::string_view key;
     uint32_t answer;  // in answers_
   };
-  struct Pattern {
-    std::string text;
-    uint32_t answer;
-    int line;
+  struct Patterns {
+    PatternIndex index;
+    std::vector<uint32_t> answers;  // in answers_, by number of the pattern
   };
 
   [[nodiscard]] Record RecordAt(size_t place) const;
   // The slot that holds the key, or the free one where it would be; slots_ may not be empty.
   [[nodiscard]] size_t SlotOf(std::string_view key) const;
-  [[nodiscard]] const std::string* FindPattern(const std::vector<Pattern>& patterns,
+  [[nodiscard]] const std::string* FindPattern(const Patterns& patterns,
                                                std::string_view key) const;
   [[nodiscard]] const std::string* FindExactly(std::string_view key) const;
 
   std::string records_;  // each: length of the key, number of the answer, key
   std::vector<Slot> slots_;
-  std::vector<Pattern> name_patterns_, domain_patterns_;
+  Patterns name_patterns_, domain_patterns_;
   std::vector<std::string> answers_;
   std::vector<int> first_lines_;  // as answers_
   size_t num_keys_ = 0;
