@@ -89,7 +89,9 @@ void RouteQuery::Void(const route::Answered& answered, std::string_view address)
 std::optional<route::Decision> RouteQuery::GoOn() {
   while (true) {
     const route::Decision decision = Decide(nullptr);
-    if (IsNowhere(decision)) {
+    const bool is_nowhere = IsNowhere(decision);
+    Count(is_nowhere ? decision.answer : nullptr);
+    if (is_nowhere) {
       Void(*decision.answer, decision.text);
       continue;
     }
@@ -127,9 +129,18 @@ void RouteQuery::OnAnswer(uint32_t directory, io::LookupAnswer answer) {
 
 void RouteQuery::Take(uint32_t directory, io::LookupAnswer answer) {
   const bool is_timed = !answer.is_cached && !answer.was_not_asked;
-  recorder_.DirectoryLookup(parts_->directory_slots[directory], ResultOf(answer),
-                            is_timed ? std::optional(loop_.Now() - asked_at_) : std::nullopt);
+  uncounted_ = {directory, ResultOf(answer),
+                is_timed ? std::optional(loop_.Now() - asked_at_) : std::nullopt};
   answers_.push_back({directory, std::move(answer)});
+}
+
+void RouteQuery::Count(const route::Answered* useless) {
+  if (!uncounted_) return;
+  const bool is_useless = useless != nullptr && useless->directory == uncounted_->directory;
+  recorder_.DirectoryLookup(parts_->directory_slots[uncounted_->directory],
+                            is_useless ? metrics::LookupResult::kError : uncounted_->result,
+                            uncounted_->took);
+  uncounted_.reset();
 }
 
 // LOGIN, USER and PASS are PLAIN by other words.

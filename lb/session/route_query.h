@@ -45,6 +45,12 @@ class RouteQuery {
   [[nodiscard]] const std::vector<route::Answered>& answers() const { return answers_; }
 
  private:
+  struct Uncounted {
+    uint32_t directory;
+    metrics::LookupResult result;
+    std::optional<base::Duration> took;
+  };
+
   // Nothing: a directory has been asked.
   [[nodiscard]] std::optional<route::Decision> GoOn();
   // A directory has named an address that is no endpoint's.
@@ -52,6 +58,9 @@ class RouteQuery {
   void Void(const route::Answered& answered, std::string_view address);
   void OnAnswer(uint32_t directory, io::LookupAnswer answer);
   void Take(uint32_t directory, io::LookupAnswer answer);
+  // The answer that was taken last, if it is not counted yet: only the decision says whether it was
+  // any use.
+  void Count(const route::Answered* useless);
   [[nodiscard]] route::Decision Decide(std::vector<route::Tried>* explanation) const;
 
   const std::shared_ptr<const Parts> parts_;
@@ -62,6 +71,7 @@ class RouteQuery {
   route::Facts facts_;
   const std::optional<io::LoginFacts> login_;
   std::vector<route::Answered> answers_;
+  std::optional<Uncounted> uncounted_;
   base::MonoTime asked_at_{};
   std::unique_ptr<io::Lookup> lookup_;
   Done done_;

@@ -132,8 +132,11 @@ TEST_F(RouteQueryTest, AnAddressIsThatOfAnEndpointOrAFailure) {
   config_->backends[0].endpoints[0].port = 143;
   people().SayAtOnce(Kind::kFound, "10.0.0.1:143");
   EXPECT_EQ(Begin(), Decision::Kind::kAddress);
+  EXPECT_EQ(Lookups("people", "hit"), 1);
   people().SayAtOnce(Kind::kFound, "10.0.0.2:143");
   EXPECT_EQ(Begin(), Decision::Kind::kTempFail);
+  EXPECT_EQ(Lookups("people", "hit"), 1);
+  EXPECT_EQ(Lookups("people", "error"), 1);
   EXPECT_EQ(query_->answers()[0].answer.why, "its answer, 10.0.0.2:143, is no endpoint's address");
   EXPECT_TRUE(cloud().asked.empty());
   config_->routes[0].rules[0].on_error_next = true;
