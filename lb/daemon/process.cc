@@ -225,28 +225,36 @@ std::vector<health::DeliveryDoor> Process::DeliveryDoors() const {
 }
 
 void Process::Reload(DryRun dry_run, ReloadDone done) {
-  wanted_reloads_.push_back({dry_run, std::move(done)});
+  // One that has not begun yet will see all that there is.
+  for (WantedReload& waiting : wanted_reloads_)
+    if (waiting.dry_run == dry_run) return waiting.done.push_back(std::move(done));
+  wanted_reloads_.push_back({dry_run, {std::move(done)}});
   StartReload();
 }
 
 void Process::StartReload() {
-  if (wanted_reloads_.empty() || aside_.is_busy()) return;
-  const WantedReload wanted = std::move(wanted_reloads_.front());
-  wanted_reloads_.pop_front();
-  const auto read = [this, wanted, known = snapshot_->config,
-                     known_maps = snapshot_->maps](const std::atomic<bool>& stop) -> Aside::Finish {
-    const auto maps = std::make_shared<MapLoader>(base::SystemClock(), known, known_maps, &stop);
-    const auto loaded =
-        std::make_shared<conf::LoadResult>(conf::LoadFile(config_path_, SystemFileChecks(*maps)));
-    return [this, wanted, maps, loaded] {
-      wanted.done(FinishReload(wanted.dry_run, std::move(*loaded), *maps));
+  while (!wanted_reloads_.empty() && !aside_.is_busy()) {
+    begun_reload_ = std::move(wanted_reloads_.front());
+    wanted_reloads_.pop_front();
+    const auto read = [this, known = snapshot_->config, known_maps = snapshot_->maps](
+                          const std::atomic<bool>& stop) -> Aside::Finish {
+      const auto maps = std::make_shared<MapLoader>(base::SystemClock(), known, known_maps, &stop);
+      const auto loaded =
+          std::make_shared<conf::LoadResult>(conf::LoadFile(config_path_, SystemFileChecks(*maps)));
+      return [this, maps, loaded] { EndReload(std::move(*loaded), *maps); };
     };
-  };
-  if (aside_.Start(read)) return;
-  ReloadReport report;
-  report.generation = generation_;
-  report.errors.push_back({config_path_, 0, 0, "", "there is no thread to read it", ""});
-  wanted.done(report);
+    if (aside_.Start(read)) return;
+    conf::LoadResult nothing;
+    nothing.errors.push_back({config_path_, 0, 0, "", "there is no thread to read it", ""});
+    MapLoader no_maps(base::SystemClock());
+    EndReload(std::move(nothing), no_maps);
+  }
+}
+
+void Process::EndReload(conf::LoadResult loaded, MapLoader& maps) {
+  const WantedReload begun = std::exchange(begun_reload_, {});
+  const ReloadReport report = FinishReload(begun.dry_run, std::move(loaded), maps);
+  for (const ReloadDone& done : begun.done) done(report);
 }
 
 ReloadReport Process::FinishReload(DryRun dry_run, conf::LoadResult loaded, MapLoader& maps) {
@@ -376,16 +384,12 @@ void Process::AnnounceAgain() {
 
 void Process::OnSignal(int signal) {
   switch (signal) {
-    case SIGHUP: {
-      // One that has not begun yet will see all that there is.
-      const bool is_wanted =
-          std::any_of(wanted_reloads_.begin(), wanted_reloads_.end(),
-                      [](const WantedReload& wanted) { return wanted.dry_run == DryRun::kNo; });
-      if (is_wanted) return;
+    case SIGHUP:
       NotifyServiceManager("RELOADING=1");
-      Reload(DryRun::kNo, [](const ReloadReport&) { NotifyServiceManager("READY=1"); });
+      Reload(DryRun::kNo, [this](const ReloadReport&) {
+        if (!is_draining_) NotifyServiceManager("READY=1");
+      });
       return;
-    }
     case SIGUSR1: {
       const std::string error = session_log_.Reopen();
       if (!error.empty()) base::log::Error("reopen_failed", {{"why", error}});

@@ -51,7 +51,7 @@ class Process final : public AdminBackend {
   [[nodiscard]] ConfigReport Configuration() const override;
   [[nodiscard]] std::string MetricsText() override;
   [[nodiscard]] std::vector<std::string> NotReadyReasons() const override;
-  // The files are read aside; what is asked for meanwhile waits its turn.
+  // The files are read aside; who asks meanwhile waits, and all who wait are served by one.
   void Reload(DryRun dry_run, ReloadDone done) override;
   [[nodiscard]] std::shared_ptr<const health::HealthReport> Health() const override;
   [[nodiscard]] const EventList& Events() const override { return events_; }
@@ -63,10 +63,11 @@ class Process final : public AdminBackend {
 
  private:
   struct WantedReload {
-    DryRun dry_run;
-    ReloadDone done;
+    DryRun dry_run = DryRun::kNo;
+    std::vector<ReloadDone> done{};  // who has asked for it
   };
   void StartReload();
+  void EndReload(conf::LoadResult loaded, MapLoader& maps);
   [[nodiscard]] ReloadReport FinishReload(DryRun dry_run, conf::LoadResult loaded, MapLoader& maps);
   void Publish(std::shared_ptr<Snapshot> snapshot, Bindings bindings);
   [[nodiscard]] std::vector<health::DeliveryDoor> DeliveryDoors() const;
@@ -123,7 +124,8 @@ class Process final : public AdminBackend {
   bool is_draining_ = false;
   int drain_round_ = 0;  // ticks in a row without a session
   Aside aside_;
-  std::deque<WantedReload> wanted_reloads_;
+  std::deque<WantedReload> wanted_reloads_;  // one of each kind at most
+  WantedReload begun_reload_;
   MapWatch map_watch_;
   io::Timer drain_timer_;
   io::Timer housekeeping_timer_;

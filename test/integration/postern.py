@@ -88,8 +88,8 @@ class Postern:
                 return float(line.split(" ")[-1])
         return 0.0
 
-    def wait_for(self, condition, what):
-        deadline = time.monotonic() + 15
+    def wait_for(self, condition, what, seconds=15):
+        deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError("waited in vain for " + what + "\n" + self.output()[-3000:])
