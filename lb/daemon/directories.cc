@@ -117,13 +117,12 @@ void OwnDirectories::Use(std::shared_ptr<const conf::Config> config, const Loade
   std::vector<Own> own;
   for (size_t i = 0; i < config->directories.size(); ++i) {
     const conf::Directory& conf = config->directories[i];
-    const Own* const known = FindKnown(*config, conf);
+    const Own* const known = FindKnown(conf);
     if (known == nullptr) {
       own.push_back(Make(conf, maps[i], tls[i]));
       continue;
     }
     own.push_back(*known);
-    if (known->file != nullptr) known->file->Replace(maps[i].map, maps[i].loaded);
     if (known->auth_http != nullptr) known->auth_http->UseTls(tls[i]);
   }
   own_ = std::move(own);
@@ -141,13 +140,11 @@ std::vector<std::shared_ptr<io::Directory>> OwnDirectories::all() const {
   return all;
 }
 
-const OwnDirectories::Own* OwnDirectories::FindKnown(const conf::Config& config,
-                                                     const conf::Directory& directory) const {
+const OwnDirectories::Own* OwnDirectories::FindKnown(const conf::Directory& directory) const {
   if (config_ == nullptr) return nullptr;
-  // The keys of a map are made canonical by what `users` says: whoever asks with other keys must
-  // not meet it.
-  if (directory.type == conf::Directory::Type::kFile && !(config.users == config_->users))
-    return nullptr;
+  // It remembers nothing, and its answers are names of its own configuration: a transaction that
+  // goes on by the old one must not meet the new.
+  if (directory.type == conf::Directory::Type::kFile) return nullptr;
   for (size_t i = 0; i < own_.size(); ++i)
     if (config_->directories[i] == directory) return &own_[i];
   return nullptr;

@@ -114,9 +114,8 @@ class OwnDirectories {
   };
   [[nodiscard]] Own Make(const conf::Directory& conf, const LoadedMap& map,
                          const directory::AuthHttp::Tls& tls) const;
-  // Null: it was not there, or not so.
-  [[nodiscard]] const Own* FindKnown(const conf::Config& config,
-                                     const conf::Directory& directory) const;
+  // Null: it was not there, or not so, or is a file.
+  [[nodiscard]] const Own* FindKnown(const conf::Directory& directory) const;
 
   io::Loop& loop_;
   io::Dialer& dialer_;
