@@ -1,9 +1,9 @@
 // mail_cell: one cell of IMAP and POP3: a world whose session or backend is at fault, and a
 // bystander on the same worker.
 //
-// Nothing in it may make its thread wait. From Begin to its end it watches the bystander: what it asks is answered at once, however
-// the fault goes on. At the end the faults are taken away, and a plain session of each kind works
-// at once: beside the old one, if that has not ended.
+// Nothing in it may make its thread wait. From Begin to its end it watches the bystander: what it
+// asks is answered at once, however the fault goes on. At the end the faults are taken away, and a
+// plain session of each kind works at once: beside the old one, if that has not ended.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

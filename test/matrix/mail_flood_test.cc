@@ -133,7 +133,7 @@ TEST(MailFloodMatrixTest, ABackendFloodsBeforeTheLogin) {
   });
 }
 
-// --- behind the login ------------------------------------------------------------------------------
+// --- behind the login ----------------------------------------------------------------------------
 
 // Of a session: its two buffers (limits.buffer), and the windows of its sockets.
 constexpr uint64_t kBufferBytes = 64 << 10;

@@ -1,9 +1,9 @@
 // smtp_cell: one cell of SMTP and submission: a world whose session or server is at fault, and a
 // bystander on the same worker.
 //
-// Nothing in it may make its thread wait. From Begin to its end it watches the bystander: its messages are delivered at once, however
-// the fault goes on. At the end the faults are taken away, and a plain session of each kind
-// delivers at once: beside the old one, if that has not ended.
+// Nothing in it may make its thread wait. From Begin to its end it watches the bystander: its
+// messages are delivered at once, however the fault goes on. At the end the faults are taken away,
+// and a plain session of each kind delivers at once: beside the old one, if that has not ended.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -137,7 +137,7 @@ TEST(SmtpFloodMatrixTest, AServerFloodsAtAnAnswer) {
   });
 }
 
-// --- who does not read -----------------------------------------------------------------------------
+// --- who does not read ---------------------------------------------------------------------------
 
 constexpr uint64_t kBufferBytes = 64 << 10;
 constexpr uint64_t kReplayBytes = 64 << 10;
