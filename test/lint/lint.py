@@ -11,6 +11,9 @@ import os
 import re
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "mutants"))
+import mutant_list  # noqa: E402
+
 CODE_FOLDERS = ("lb", "conf", "metrics", "health", "test")
 TEXT_FOLDERS = CODE_FOLDERS + ("packaging", ".ci")
 TEXT_ENDINGS = (".cc", ".h", ".c", ".py", ".sh", ".md", ".txt", ".cmake", ".json", ".service", ".in",
@@ -78,6 +81,8 @@ FOREIGN_WORDS = [
     (re.compile(r"\b(?:TO" r"DO|FIX" r"ME|HA" r"CK)\b|\bXX" r"X\b"), "work left undone"),
 ]
 FOREIGN_WORDS_ALLOWED = ("LICENSE",)
+
+MUTANTS = "test/mutants/mutants.txt"
 
 SKIPPED_TESTS = re.compile(r"\bGTEST_SKIP\b|\bDISABLED_\w+|@(?:unittest\.)?skip|\bself\.skipTest\b")
 
@@ -320,6 +325,24 @@ def tests_are_run(tree):
             yield file.path, file.line_at(match.start()), f"a skipped test: {match.group(0)}"
 
 
+def mutants_find_their_text(tree):
+    """A defect of test/mutants that cannot be planted proves nothing any more."""
+    if MUTANTS not in tree.files:
+        return
+    try:
+        mutants = mutant_list.parse(tree.files[MUTANTS].text)
+    except ValueError as error:
+        yield MUTANTS, 1, str(error)
+        return
+    for mutant in mutants:
+        file = tree.files.get(mutant.file)
+        if file is None:
+            yield MUTANTS, mutant.line, f'"{mutant.name}": {mutant.file} is not there'
+        elif file.text.count(mutant.old) != 1:
+            yield (MUTANTS, mutant.line, f'"{mutant.name}": {mutant.file} has its old text '
+                   f"{file.text.count(mutant.old)} times")
+
+
 def note_mangled_heads(tree):
     """Each of Thread:, Tests: and the licence has a line of its own."""
     label = re.compile(r"//.*\S.*[ .](Thread|Tests|Owner|Limits|Rules|Why so|SPDX-License-" r"Identifier): ")
@@ -364,7 +387,7 @@ def note_missing_tests(tree):
 RULES = [floors_are_drawn, includes_go_down, libraries_stay_in_their_box, pure_boxes_see_no_system,
          clocks_and_chance_are_parameters, calls_are_safe, own_code_does_not_throw,
          headers_open_no_namespace, heads_say_what_it_is, licence_is_named_once, files_are_short,
-         lines_are_clean, words_are_our_own, tests_are_run]
+         lines_are_clean, words_are_our_own, tests_are_run, mutants_find_their_text]
 NOTES = [note_mangled_heads, note_long_files, note_long_lines, note_missing_tests]
 
 

@@ -252,6 +252,21 @@ class LintTest(unittest.TestCase):
                 self.plant(path, text)
                 self.assert_found(path, "skipped")
 
+    def test_mutants(self):
+        self.plant("lb/net/x.cc", "int x = 1;\nint y = 2;")
+        mutant = "x is two\nlb/net/x.cc\n- int x = 1;\n+ int x = 2;\n"
+        rows = [("- int x = 3;", "has its old text 0 times"), ("- int ", "has its old text 2 times")]
+        for old, what in rows:
+            with self.subTest(old=old):
+                self.write(lint.MUTANTS, "# a list\n\n" + mutant.replace("- int x = 1;", old))
+                self.assert_found(lint.MUTANTS, what, line=3)
+        self.write(lint.MUTANTS, mutant + "\n" + mutant.replace("net/x.cc", "net/gone.cc"))
+        self.assert_found(lint.MUTANTS, "lb/net/gone.cc is not there", line=6)
+        self.write(lint.MUTANTS, mutant + "\nhalf a mutant\nlb/net/x.cc\n")
+        self.assert_found(lint.MUTANTS, "line 6: not a name")
+        self.write(lint.MUTANTS, mutant)
+        self.assert_clean()
+
     def notes(self):
         return lint.run(lint.NOTES, lint.Tree(self.root))
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """run.py: shows that the tests notice: plants one defect at a time and says which test fails.
 
-  test/mutants/run.py [--work DIR] [--only WORD] [--programs A,B]
+  test/mutants/run.py [--work DIR] [--only WORD]... [--programs A,B]
 
 --work: a checkout to work in, kept for the next time (default: a worktree of HEAD in a temporary
-folder); its sources are changed and put back. --only: the mutants with WORD in their name.
+folder); its sources are changed and put back. --only: the mutants with WORD in their name; may be
+given more than once.
 --programs: of the test programs only these (io, ..., sim), where a quick answer is wanted.
 The list is mutants.txt. The exit code is 0 only if every mutant was killed.
 """
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 
+import mutant_list
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # From the quickest to the slowest: the first that fails has killed the mutant.
@@ -24,21 +27,9 @@ PROGRAMS = ["io", "balance", "route", "conf", "directory", "proto", "dialogue", 
 SECONDS = 180
 
 
-def read_mutants():
-    """Paragraphs of four lines: name, file, "- " old text, "+ " new text (part of a line)."""
-    text = (HERE / "mutants.txt").read_text()
-    text = "\n".join(line for line in text.split("\n") if not line.startswith("#"))
-    mutants = []
-    for paragraph in re.split(r"\n\s*\n", text.strip()):
-        name, file, old, new = paragraph.split("\n")
-        assert old.startswith("- ") and new.startswith("+"), paragraph
-        mutants.append((name, file, old[2:], new[2:]))
-    return mutants
-
-
 def build(work, programs):
     targets = [program + "_test" for program in programs]
-    done = subprocess.run(["cmake", "--build", "--preset", "sim", "--parallel", str(os.cpu_count() or 1),
+    done = subprocess.run(["cmake", "--build", "--preset", "sim", "--parallel", str(len(os.sched_getaffinity(0))),
                            "--target", *targets], cwd=work,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return done.returncode == 0, done.stdout
@@ -66,11 +57,12 @@ def find_killer(work, programs):
 def main():
     options = argparse.ArgumentParser(usage=__doc__)
     options.add_argument("--work")
-    options.add_argument("--only", default="")
+    options.add_argument("--only", action="append")
     options.add_argument("--programs", default=",".join(PROGRAMS))
     args = options.parse_args()
     programs = args.programs.split(",")
-    mutants = [mutant for mutant in read_mutants() if args.only in mutant[0]]
+    mutants = [mutant for mutant in mutant_list.parse((HERE / "mutants.txt").read_text())
+               if any(word in mutant.name for word in args.only or [""])]
     is_temporary = args.work is None
     work = pathlib.Path(args.work or tempfile.mkdtemp(prefix="mutants."))
     if not (work / "CMakeLists.txt").exists():
@@ -84,7 +76,7 @@ def main():
         if killer:
             print("without a mutant:", killer)
             return 1
-        for number, (name, file, old, new) in enumerate(mutants, 1):
+        for number, (_, name, file, old, new) in enumerate(mutants, 1):
             path = work / file
             source = path.read_text()
             if source.count(old) != 1:
