@@ -28,22 +28,6 @@ bool IsSmtp(conf::Protocol protocol) {
   return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kSubmission;
 }
 
-std::optional<proto::MailProtocol> MachineOf(conf::Protocol protocol) {
-  switch (protocol) {
-    case conf::Protocol::kImap:
-      return proto::MailProtocol::kImap;
-    case conf::Protocol::kPop3:
-      return proto::MailProtocol::kPop3;
-    case conf::Protocol::kSmtp:
-    case conf::Protocol::kSubmission:
-    case conf::Protocol::kLmtp:
-    case conf::Protocol::kSieve:
-    case conf::Protocol::kTcp:
-      break;
-  }
-  return std::nullopt;
-}
-
 std::string InAngles(const std::string& address) {
   return address.starts_with('<') ? address : '<' + address + '>';
 }
@@ -51,7 +35,7 @@ std::string InAngles(const std::string& address) {
 }  // namespace
 
 bool Probe::Speaks(conf::Protocol protocol) {
-  return IsSmtp(protocol) || MachineOf(protocol).has_value();
+  return IsSmtp(protocol) || proto::MailProtocolOf(protocol).has_value();
 }
 
 Probe::Probe(io::Loop& loop, io::Dialer& dialer, ProbePlan plan, Done done)
@@ -136,7 +120,7 @@ void Probe::MakeMachine() {
       settings.login_user = login_.user;
     }
     smtp_ = std::make_unique<proto::SmtpBack>(std::move(settings));
-  } else if (const auto protocol = MachineOf(conf_.protocol)) {
+  } else if (const auto protocol = proto::MailProtocolOf(conf_.protocol)) {
     proto::BackPlan plan;
     plan.tls = conf_.tls;
     if (plan_.login != nullptr) {

@@ -13,6 +13,22 @@
 
 namespace postern::proto {
 
+std::optional<MailProtocol> MailProtocolOf(conf::Protocol protocol) {
+  switch (protocol) {
+    case conf::Protocol::kImap:
+      return MailProtocol::kImap;
+    case conf::Protocol::kPop3:
+      return MailProtocol::kPop3;
+    case conf::Protocol::kSmtp:
+    case conf::Protocol::kSubmission:
+    case conf::Protocol::kLmtp:
+    case conf::Protocol::kSieve:
+    case conf::Protocol::kTcp:
+      break;
+  }
+  return std::nullopt;
+}
+
 bool IsHttpVerb(base::ByteView word) {
   constexpr std::array<std::string_view, 9> kVerbs = {
       "GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "PATCH", "TRACE"};

@@ -34,6 +34,8 @@
 namespace postern::proto {
 
 enum class MailProtocol : uint8_t { kImap, kPop3 };
+// None for a protocol that has no machines of this kind.
+[[nodiscard]] std::optional<MailProtocol> MailProtocolOf(conf::Protocol protocol);
 
 // When may a goodbye be said?
 enum class DrainPoint : uint8_t {

@@ -21,11 +21,6 @@ using metrics::Direction;
 
 namespace {
 
-proto::MailProtocol ProtocolOf(const ListenerSettings& listener) {
-  return listener.conf.protocol == conf::Protocol::kPop3 ? proto::MailProtocol::kPop3
-                                                         : proto::MailProtocol::kImap;
-}
-
 proto::FrontPlan PlanOf(const ListenerSettings& listener, const io::Stream& front) {
   proto::FrontPlan plan;
   plan.hostname = listener.hostname;
@@ -55,7 +50,7 @@ MailDialogue::MailDialogue(SessionEnv& env, const ListenerSettings& listener,
       observer_(observer),
       accounting_(accounting),
       went_on_(std::move(went_on)),
-      protocol_(ProtocolOf(listener)),
+      protocol_(*proto::MailProtocolOf(listener.conf.protocol)),
       front_machine_(proto::MakeFront(protocol_, PlanOf(listener, front))),
       login_deadline_(client.accepted + listener.conf.timeouts.Login(listener.conf.protocol)) {}
 

@@ -19,11 +19,6 @@ using metrics::Direction;
 
 namespace {
 
-proto::MailProtocol ProtocolOf(const ListenerSettings& listener) {
-  return listener.conf.protocol == conf::Protocol::kPop3 ? proto::MailProtocol::kPop3
-                                                         : proto::MailProtocol::kImap;
-}
-
 metrics::Command MetricOf(proto::FlowCommand command) {
   using Flow = proto::FlowCommand;
   using metrics::Command;
@@ -76,7 +71,7 @@ MailSession::MailSession(SessionEnv& env, std::shared_ptr<const ListenerSettings
       pipe_(std::move(front)),
       accounting_(env, *listener_),
       timer_(env.loop.timers(), io::Timer::Invoke<&MailSession::OnTimer, MailSession>, this),
-      flow_(ProtocolOf(*listener_)) {}
+      flow_(*proto::MailProtocolOf(listener_->conf.protocol)) {}
 
 MailSession::~MailSession() = default;
 
