@@ -88,7 +88,7 @@ prints a JSON Schema for editors. The files in [examples](examples) are complete
 | network | `"10.0.0.0/8"`, `"2001:db8::/32"`, or one address |
 | pattern | `*` stands for any run of characters: `"*@example.com"` |
 | path | relative ones are taken from the folder of the configuration file |
-| secret | a string, `{"file": PATH}` or `{"env": NAME}`, read when the configuration is; one newline at the end is dropped |
+| secret | a string, `{"file": PATH}` or `{"env": NAME}`, read on load, without its last newline |
 | reload | when a change is felt: at once, by new sessions, or after a restart |
 
 This file is generated from the tables `conf/keys.cc` and `conf/not_yet.cc`; change it there.

@@ -2,7 +2,8 @@
 //
 // Works on trees, by the table of keys: every secret is "***", whatever else the table does not
 // know too. Where a secret stands ({"file"}, {"env"}) is none. Values are compared by what they
-// mean: "60s" is "1m", one name is a list of one, and a default that is written out changes nothing.
+// mean: "60s" is "1m", one name is a list of one, and a default that is written out changes
+// nothing.
 // Tests:    test/conf/shown_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -1,5 +1,5 @@
-// check_plan: what a check of an endpoint does, by the configuration: for the monitor and for whoever
-// wants to check as it does.
+// check_plan: what a check of an endpoint does, by the configuration: for the monitor and for
+// whoever wants to check as it does.
 //
 // Tests:    test/health/monitor_test.cc
 // SPDX-License-Identifier: Apache-2.0

@@ -5,7 +5,8 @@
 // down, as clients could then: where checks pass but more than half of an interval's attempts fail
 // (kLeastAttempts at least), it is degraded, until that ends. A degraded endpoint gets little work,
 // so its attempts are gathered over several intervals, kPatience at most.
-// Pure: no clock, no chance.   Owner: monitor, one for each endpoint.
+// Pure: no clock, no chance.
+// Owner:    monitor, one for each endpoint.
 // Tests:    test/health/judge_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -2,7 +2,8 @@
 //
 // Asked by conf of what an operator writes, by the machines and health of what they then say: one
 // answer, so that what `check` lets pass can be said.
-// Rules:    RFC 5321 4.1.2 (more is let through: the server has the last word); RFC 3501 9 (quoted).
+// Rules:    RFC 5321 4.1.2 (more is let through: the server has the last word); RFC 3501 9
+//           (quoted).
 // Tests:    test/base/mail_text_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

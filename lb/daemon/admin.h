@@ -2,8 +2,8 @@
 // backends and what an operator says of them, reload, who goes where.
 //
 // Pure: a request in, a response out; two pages' may come later. Reads are open on loopback and on
-// the Unix socket; /metrics, /livez and /readyz everywhere; the rest off loopback, and every change,
-// needs the bearer token, or the Unix socket.
+// the Unix socket; /metrics, /livez and /readyz everywhere; the rest off loopback, and every
+// change, needs the bearer token, or the Unix socket.
 // Thread:   control.
 // Tests:    test/daemon/admin_test.cc
 // SPDX-License-Identifier: Apache-2.0

@@ -1,6 +1,7 @@
 // backends_json: what health knows as the JSON of GET /api/v1/backends.
 //
-// Thread:   any.   Tests: test/daemon/admin_test.cc
+// Thread:   any.
+// Tests:    test/daemon/admin_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -6,7 +6,8 @@
 // Postern's own is a failure: a loop. Queue sources are read once. Every server of a directory is
 // asked for a key that nobody has ("postern-check@" and the hostname); that there is none is a good
 // answer. Files were looked at by the plain check.
-// Limits:   kOnlineAtOnce at a time; each as long as its own bounds allow, all together kOnlineLongest.
+// Limits:   kOnlineAtOnce at a time; each as long as its own bounds allow, all together
+//           kOnlineLongest.
 // Tests:    test/integration/commands_test.py
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -1,4 +1,5 @@
-// ldap_search: one bound connection to one LDAP server, by libldap; it blocks. Of postern-ldap only.
+// ldap_search: one bound connection to one LDAP server, by libldap; it blocks. Only postern-ldap
+// has it.
 //
 // What an answer is: no entry is unknown, and so is an entry without the attribute (a filter like
 // "(&(mail=%u)(mailHost=*))" says the same in LDAP's words). More than one entry, and more than one

@@ -4,9 +4,9 @@
 // A question is answered by the first of these that can: an answer younger than its lifetime; the
 // same question under way, whose answer all get; the directory itself. Where that fails, or is not
 // asked because it has failed too often (breaker), a home that is past its lifetime serves for
-// `stale` more, marked so; "nobody of this name" never does. A directory's refusal is no failure, and is never remembered.
-// Questions with a login are passed through: their answers hang on the password, so they are
-// neither remembered nor shared. The breaker holds for them too.
+// `stale` more, marked so; "nobody of this name" never does. A directory's refusal is no failure,
+// and is never remembered. Questions with a login are passed through: their answers hang on the
+// password, so they are neither remembered nor shared. The breaker holds for them too.
 // Who loses interest destroys the Lookup; the last one who does ends the question, so that there
 // are never more of them than sessions that wait.
 //

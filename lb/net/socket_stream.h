@@ -5,13 +5,14 @@
 //           more only while reads come back full and everything is consumed, so that a peer
 //           cannot make us hold more than that before its owner wants it. At most 256 KiB a wakeup.
 // Writes:   straight to the socket; what it does not take is queued and EV_WRITE armed meanwhile.
-// Forwards: once reads of 64 KiB come back full, by splice, as long as the sink takes what it is given; what
-//           it does not take now stays in the kernel's pipe. Else as any read.
+// Forwards: once reads of 64 KiB come back full, by splice, as long as the sink takes what it is
+//           given; what it does not take now stays in the kernel's pipe. Else as any read.
 // Idle:     owns no buffer; a stream costs kMaxBytes and, inside TLS, its SSL object.
 // Faults:   a broken write end is reported only after what the peer sent before has been read.
 // Owner:    a session or a probe.   Thread: its loop's.
 // Why so:   bufferevents copy twice and cost four times as much per MiB.
-// Tests:    test/net/socket_stream_test.cc, test/net/socket_stream_tls_test.cc, test/net/splice_test.cc
+// Tests:    test/net/socket_stream_test.cc, test/net/socket_stream_tls_test.cc,
+//           test/net/splice_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

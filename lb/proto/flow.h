@@ -2,8 +2,8 @@
 //
 // A follower watches the bytes of both sides pass, in the order in which they pass, and knows where
 // a goodbye may be said. It changes nothing and holds a few bytes. Does not: allocate, keep lines,
-// or parse what a backend answers beyond where an answer ends. Tests: test/proto/imap_flow_test.cc,
-// test/proto/pop3_flow_test.cc
+// or parse what a backend answers beyond where an answer ends.
+// Tests:    test/proto/imap_flow_test.cc, test/proto/pop3_flow_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -5,7 +5,8 @@
 // Limits:   the buffer a side; who has closed its side waits kHalfClosedIdle for what the other
 //           still says.
 // Owner:    a MailSession or TcpSession, which counts, looks at the bytes, and knows what an end
-//           means.   Thread: its worker's.
+//           means.
+// Thread:   its worker's.
 // Why so:   a chunk costs one read and one write, or goes from socket to socket in the kernel where
 //           nobody looks at it; no allocation and no system call for time. An idle pipe owns
 //           nothing but its streams.

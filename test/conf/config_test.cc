@@ -171,7 +171,8 @@ TEST_F(ConfigTest, Backends) {
       "weight": 2, "max_sessions": 3, "source_addresses": ["10.0.0.1", "::1"],
       "verify": {"name": "v.example.com", "ca": "ca.pem", "cert": "c.pem", "key": "k.pem"},
       "tcp": {"port": 7}, "imap": {"port": 4, "tls": "starttls", "client_address": "imap-id"},
-      "submission": {"port": 5, "tls": "implicit", "client_address": "xclient", "reauth": "xclient-login"},
+      "submission": {"port": 5, "tls": "implicit", "client_address": "xclient",
+                     "reauth": "xclient-login"},
       "smtp": {"port": 6, "tls": "none", "client_address": "proxy-v1"},
       "pop3": {"port": 8, "tls": "none", "client_address": "proxy-v2", "reauth": "never"},
       "lmtp": {"port": 9, "tls": "none"}, "sieve": {"port": 10, "tls": "none"}})"},
@@ -208,11 +209,14 @@ TEST_F(ConfigTest, QueueSources) {
   const Config& config = With({
       {"/backends/m1/queue",
        R"({"source": "prometheus", "url": "http://a/m", "metric": "q", "soft": 1.5, "hard": 2,
-          "labels": {"a": "b", "c": "d"}, "combine": "max", "headers": {"X-Token": "s"}, "interval": "1s", "stale_after": "2s"})"},
+          "labels": {"a": "b", "c": "d"}, "combine": "max", "headers": {"X-Token": "s"},
+          "interval": "1s", "stale_after": "2s"})"},
       {"/backends/m2/queue",
-       R"({"source": "showq", "address": "unix:run/showq", "soft": 1, "hard": 2, "queues": ["hold"]})"},
+       R"({"source": "showq", "address": "unix:run/showq", "soft": 1, "hard": 2,
+          "queues": ["hold"]})"},
       {"/backends/m3", R"({"host": "c", "imap": {"port": 1, "tls": "implicit"}, "queue":
-          {"source": "agent", "address": "a.example.com:1", "send": "x\n", "soft": 1, "hard": 2}})"},
+          {"source": "agent", "address": "a.example.com:1", "send": "x\n",
+           "soft": 1, "hard": 2}})"},
       {"/backends/m4", R"({"host": "d", "imap": {"port": 1, "tls": "implicit"}, "queue":
           {"source": "http_json", "url": "https://a/", "pointer": "/q/0", "soft": 1, "hard": 2}})"},
       {"/backends/m5", R"({"host": "e", "imap": {"port": 1, "tls": "implicit"}, "queue":
@@ -252,7 +256,8 @@ TEST_F(ConfigTest, PoolsWithHealthAndWeightsLaidOver) {
       {"/weights", R"({"latency": false, "queue": false, "min_factor": 0.1, "half_life": "9s"})"},
       {"/pools/store",
        R"({"backends": ["m2", "m1"], "balance": "hash", "hash_on": "client", "storage": "exclusive",
-          "on_down": "open", "spill_below": 0.25, "health": {"rise": 9}, "weights": {"queue": true}})"},
+          "on_down": "open", "spill_below": 0.25, "health": {"rise": 9},
+          "weights": {"queue": true}})"},
   });
   const Health& health = config.health;
   EXPECT_EQ(health.interval, milliseconds(7000));
@@ -341,8 +346,9 @@ TEST_F(ConfigTest, Rules) {
   const Config& config = With({
       {"/directories", R"({"d": {"type": "auth_http", "url": "http://a/"}})"},
       {"/routes/users", R"([
-          {"name": "a", "listener": ["imaps", "pop3s"], "client": ["10.0.0.0/8"], "sni": ["A.Example.com"],
-           "user": ["a*", "b*"], "percent": 12.5, "salt": "s", "migrated": true, "backend": "m2"},
+          {"name": "a", "listener": ["imaps", "pop3s"], "client": ["10.0.0.0/8"],
+           "sni": ["A.Example.com"], "user": ["a*", "b*"], "percent": 12.5, "salt": "s",
+           "migrated": true, "backend": "m2"},
           {"directory": "d", "value": "x*", "on_error": "next"},
           {"user": "c*", "reject": ""},
           {"user": "d*", "tempfail": "451 4.3.0 Later"}])"},
@@ -382,14 +388,17 @@ TEST_F(ConfigTest, UsersSmtpAndProbes) {
        R"~({"lowercase": false, "strip_extension": "", "default_domain": "d.example", "send_rewritten": true,
           "rewrite": [{"match": "a(.)", "to": "b\\1"}, {"match": "c", "to": ""}]})~"},
       {"/smtp",
-       R"({"bare_newline": "normalize", "replay_memory": "5KiB", "replay_memory_total": "2MiB", "replay_limit": "6KiB",
-          "spool_dir": "sp", "spool_total": "7KiB", "retries": 8, "commit": "after_data", "legs": {"idle": "9s", "transactions": 10}})"},
+       R"({"bare_newline": "normalize", "replay_memory": "5KiB", "replay_memory_total": "2MiB",
+          "replay_limit": "6KiB", "spool_dir": "sp", "spool_total": "7KiB", "retries": 8,
+          "commit": "after_data", "legs": {"idle": "9s", "transactions": 10}})"},
       {"/probes",
        R"({"p": {"interval": "1s", "timeout": "2s", "from": "f@x", "to": "t@x", "send": {"listener": "mx"},
           "login": {"user": "lu", "password": "lp"},
           "find": {"pool": "store", "user": "fu", "password": "fp", "mailbox": "Probe"}},
-          "q": {"from": "f@x", "to": "t@x", "send": {"pool": "mx"}, "find": {"backend": "m1", "user": "u", "password": "p"}},
-          "r": {"from": "f@x", "to": "t@x", "send": {"backend": "m2"}, "find": {"backend": "m1", "user": "u", "password": "p"}}})"},
+          "q": {"from": "f@x", "to": "t@x", "send": {"pool": "mx"},
+                "find": {"backend": "m1", "user": "u", "password": "p"}},
+          "r": {"from": "f@x", "to": "t@x", "send": {"backend": "m2"},
+                "find": {"backend": "m1", "user": "u", "password": "p"}}})"},
   });
   EXPECT_FALSE(config.users.lowercase);
   EXPECT_EQ(config.users.strip_extension, "");

@@ -78,9 +78,12 @@ inline constexpr std::string_view kGood = R"({
   "tls": {"certificates": [{"cert": "a.crt", "key": "a.key"}]},
   "listeners": [
     {"name": "mx", "protocol": "smtp", "address": "0.0.0.0:25", "tls": "starttls", "route": "in"},
-    {"name": "sub", "protocol": "submission", "address": "0.0.0.0:587", "tls": "starttls", "route": "out"},
-    {"name": "imaps", "protocol": "imap", "address": "0.0.0.0:993", "tls": "implicit", "route": "users"},
-    {"name": "pop3s", "protocol": "pop3", "address": "0.0.0.0:995", "tls": "implicit", "route": "users"}
+    {"name": "sub", "protocol": "submission", "address": "0.0.0.0:587", "tls": "starttls",
+     "route": "out"},
+    {"name": "imaps", "protocol": "imap", "address": "0.0.0.0:993", "tls": "implicit",
+     "route": "users"},
+    {"name": "pop3s", "protocol": "pop3", "address": "0.0.0.0:995", "tls": "implicit",
+     "route": "users"}
   ],
   "backends": {
     "m1": {
@@ -105,7 +108,8 @@ inline constexpr std::string_view kGood = R"({
   "routes": {
     "in": [{"recipient": "*@example.com", "pool": "mx"}, {"reject": "550 5.7.1 Relaying denied"}],
     "out": [{"pool": "out"}],
-    "users": [{"name": "admin", "user": "admin@example.com", "backend": "m1"}, {"name": "rest", "pool": "store"}]
+    "users": [{"name": "admin", "user": "admin@example.com", "backend": "m1"},
+              {"name": "rest", "pool": "store"}]
   }
 })";
 

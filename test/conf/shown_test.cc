@@ -30,7 +30,8 @@ std::vector<std::string> Changes(std::string_view before, std::string_view after
 TEST(ShownTest, MasksEverySecretAndWhatItDoesNotKnow) {
   const std::string shown = Shown(Tree(R"({
     "hostname": "a.example", "odd": {"password": "s3cret"},
-    "backends": {"b": {"host": "10.0.0.1", "queue": {"headers": {"X-Key": "s3cret", "X": {"env": "KEY"}}}}},
+    "backends": {"b": {"host": "10.0.0.1",
+                       "queue": {"headers": {"X-Key": "s3cret", "X": {"env": "KEY"}}}}},
     "directories": {"d": {"type": "redis", "password": "s3cret"},
                     "l": {"type": "ldap", "bind_password": {"file": "ldap.secret"}}},
     "probes": {"p": {"find": {"password": "s3cret"}}},

@@ -25,18 +25,24 @@ using AnswerKind = io::LookupAnswer::Kind;
 constexpr const char* kConfig = R"({
   "hostname": "mail.example.com",
   "listeners": [
-    { "name": "imap", "protocol": "imap", "address": "127.0.0.1:1143", "tls": "none", "route": "users" },
-    { "name": "mx", "protocol": "smtp", "address": "127.0.0.1:1025", "tls": "none", "route": "inbound" },
-    { "name": "web", "protocol": "imap", "address": "127.0.0.1:1144", "tls": "none", "route": "judged" }
+    { "name": "imap", "protocol": "imap", "address": "127.0.0.1:1143", "tls": "none",
+      "route": "users" },
+    { "name": "mx", "protocol": "smtp", "address": "127.0.0.1:1025", "tls": "none",
+      "route": "inbound" },
+    { "name": "web", "protocol": "imap", "address": "127.0.0.1:1144", "tls": "none",
+      "route": "judged" }
   ],
   "backends": {
-    "mail1": { "host": "192.0.2.1", "imap": { "port": 143, "tls": "none" }, "smtp": { "port": 25, "tls": "none" } },
-    "mail2": { "host": "192.0.2.2", "imap": { "port": 143, "tls": "none" }, "smtp": { "port": 25, "tls": "none" } },
+    "mail1": { "host": "192.0.2.1", "imap": { "port": 143, "tls": "none" },
+               "smtp": { "port": 25, "tls": "none" } },
+    "mail2": { "host": "192.0.2.2", "imap": { "port": 143, "tls": "none" },
+               "smtp": { "port": 25, "tls": "none" } },
     "mail3": { "host": "192.0.2.3", "priority": 1, "imap": { "port": 143, "tls": "none" } }
   },
   "pools": {
     "store": { "backends": ["mail1", "mail2", "mail3"], "storage": "shared", "balance": "first" },
-    "by-client": { "backends": ["mail1", "mail2"], "storage": "shared", "balance": "hash", "hash_on": "client" },
+    "by-client": { "backends": ["mail1", "mail2"], "storage": "shared", "balance": "hash",
+                   "hash_on": "client" },
     "one": { "backends": ["mail1", "mail2"], "storage": "exclusive", "balance": "first" }
   },
   "directories": {
@@ -51,7 +57,8 @@ constexpr const char* kConfig = R"({
                { "name": "rest", "user": "*@example.com", "pool": "store" } ],
     "inbound": [ { "name": "ours", "recipient": "*@example.com", "pool": "store" },
                  { "name": "never", "recipient": "*@never.example", "reject": "550 5.7.1 Never" },
-                 { "name": "lists", "recipient": "*@lists.example", "mixed": { "relay": "one" }, "pool": "store" } ],
+                 { "name": "lists", "recipient": "*@lists.example", "mixed": { "relay": "one" },
+                   "pool": "store" } ],
     "judged": [ { "name": "mapped", "directory": "people" },
                 { "name": "asked", "directory": "judge", "on_error": "tempfail" } ]
   }

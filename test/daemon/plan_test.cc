@@ -28,12 +28,16 @@ std::string ConfigWith(const std::string& users, const std::string& inbound) {
   return R"({
   "hostname": "mail.example.com",
   "listeners": [
-    { "name": "imap", "protocol": "imap", "address": "127.0.0.1:1143", "tls": "none", "route": "users" },
-    { "name": "mx", "protocol": "smtp", "address": "127.0.0.1:1025", "tls": "none", "route": "inbound" }
+    { "name": "imap", "protocol": "imap", "address": "127.0.0.1:1143", "tls": "none",
+      "route": "users" },
+    { "name": "mx", "protocol": "smtp", "address": "127.0.0.1:1025", "tls": "none",
+      "route": "inbound" }
   ],
   "backends": {
-    "mail1": { "host": "192.0.2.1", "imap": { "port": 143, "tls": "none" }, "smtp": { "port": 25, "tls": "none" } },
-    "mail2": { "host": "192.0.2.2", "imap": { "port": 143, "tls": "none" }, "smtp": { "port": 25, "tls": "none" } }
+    "mail1": { "host": "192.0.2.1", "imap": { "port": 143, "tls": "none" },
+               "smtp": { "port": 25, "tls": "none" } },
+    "mail2": { "host": "192.0.2.2", "imap": { "port": 143, "tls": "none" },
+               "smtp": { "port": 25, "tls": "none" } }
   },
   "pools": { "old": { "backends": ["mail1"] }, "new": { "backends": ["mail2"] } },
   "directories": { "people": { "type": "redis", "addresses": ["192.0.2.9:6379"] },

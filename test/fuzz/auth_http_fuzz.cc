@@ -1,5 +1,5 @@
-// auth_http_fuzz: any bytes as an answer, and as the parts of a question: no crash, any cut gives the
-// same verdict, a verdict keeps its bounds, and no part of a question makes a line of its own.
+// auth_http_fuzz: any bytes as an answer, and as the parts of a question: no crash, any cut gives
+// the same verdict, a verdict keeps its bounds, and no part of a question makes a line of its own.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>

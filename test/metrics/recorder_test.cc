@@ -182,7 +182,7 @@ TEST_F(RecorderTest, AReloadKeepsCountersAndHidesWhatIsGone) {
   EXPECT_NE(registry_.Text().find("listener=\"mx\""), std::string::npos);
 }
 
-// --- decisions of rules that ask a directory ------------------------------------------------------
+// --- decisions of rules that ask a directory ---------------------------------------------------
 
 size_t NumDecisions(const std::string& text) {
   size_t count = 0;
