@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "lb/session/exclusive.h"
 #include "lb/session/mail_dialogue.h"
 
 namespace postern::session {
@@ -34,31 +35,12 @@ const balance::Endpoint* MailDialogue::Choose(std::span<const balance::EndpointI
                           excluded, now);
 }
 
-// In an exclusive pool: where the user is, as long as that member is not down; who comes first
-// decides for the others.
 const balance::Endpoint* MailDialogue::ChooseForOne(MonoTime now) {
-  constexpr int kMostRaces = 8;
   pin_.reset();
-  for (int race = 0; race < kMostRaces; ++race) {
-    const std::string holder = env_.host.pins().HolderOf(home_->name, user_key_);
-    const auto held = std::find_if(
-        home_->members.begin(), home_->members.end(),
-        [&](const balance::Endpoint* member) { return member->backend->name == holder; });
-    const bool is_held =
-        held != home_->members.end() && (*held)->state->health.load() != balance::Health::kDown;
-    const balance::Endpoint* endpoint = nullptr;
-    if (!is_held) {
-      endpoint = Choose(tried_, now);
-    } else if ((*held)->state->admin.load() != balance::AdminState::kMaintenance &&
-               std::find(tried_.begin(), tried_.end(), (*held)->id) == tried_.end()) {
-      endpoint = *held;  // draining or full: its sessions are there, and no other may have it
-    }
-    if (endpoint == nullptr) return nullptr;
-    pin_ = env_.host.pins().Take(home_->name, user_key_, endpoint->backend->name,
-                                 is_held ? std::string_view() : holder);
-    if (pin_ != nullptr) return endpoint;  // else another session of the user was quicker
-  }
-  return nullptr;
+  HeldMember held = PickForOne(env_.host.pins(), *home_, user_key_, tried_,
+                               [this, now] { return Choose(tried_, now); });
+  pin_ = std::move(held.pin);
+  return held.endpoint;
 }
 
 void MailDialogue::TryNext() {
