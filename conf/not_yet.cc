@@ -18,7 +18,6 @@ constexpr NotYet kNotYet[] = {
 
     {K::kListener, "protocol", "lmtp sieve", "the listener is not opened"},
 
-    {K::kBackend, "lmtp", "", "smtp listeners need an \"smtp\" endpoint"},
     {K::kBackend, "sieve", "", ""},
 
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},

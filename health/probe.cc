@@ -25,7 +25,8 @@ constexpr size_t kMaxWhyBytes = 200;
 constexpr std::string_view kStranger = "192.0.2.1";
 
 bool IsSmtp(conf::Protocol protocol) {
-  return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kSubmission;
+  return protocol == conf::Protocol::kSmtp || protocol == conf::Protocol::kSubmission ||
+         protocol == conf::Protocol::kLmtp;
 }
 
 std::string InAngles(const std::string& address) {
@@ -108,6 +109,7 @@ void Probe::MakeMachine() {
   if (IsSmtp(conf_.protocol)) {
     proto::SmtpBackSettings settings;
     settings.tls = conf_.tls;
+    settings.is_lmtp = conf_.protocol == conf::Protocol::kLmtp;
     settings.client_address = conf_.client_address;
     settings.own_name = plan_.hello;
     settings.is_probe = !plan_.is_relay_check;
@@ -243,7 +245,7 @@ void Probe::Drive() {
   }
 }
 
-// --- smtp, submission -------------------------------------------------------------------------
+// --- smtp, submission, lmtp -------------------------------------------------------------------------
 
 // Takes one step, then all that the input allows.
 void Probe::DriveSmtp(const std::function<proto::SmtpBack::Step(std::string&)>& first) {

@@ -4,6 +4,7 @@
 // sessions meet: certificate and name are verified alike, a PROXY header is sent where the endpoint
 // wants one (for a connection of our own), STARTTLS is done before anything is believed.
 //   smtp        greeting, EHLO [, STARTTLS, EHLO] [, MAIL, RCPT, RSET], QUIT
+//   lmtp        the same, with LHLO for EHLO
 //   submission  the same, with AUTH before MAIL where there is a login
 //   imap        greeting, CAPABILITY [, STARTTLS, CAPABILITY] [, LOGIN, SELECT], LOGOUT
 //   pop3        greeting, CAPA [, STLS, CAPA] [, USER, PASS, STAT], QUIT

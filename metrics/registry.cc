@@ -156,8 +156,9 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {
   for (const char* result : {"accepted", "rejected", "rolled_back"})
     impl_->values[{Family::kConfigReloads, {result}}] = 0;
   for (const base::Side side : {base::Side::kFront, base::Side::kBack})
-    for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kSubmission,
-                                          conf::Protocol::kImap, conf::Protocol::kPop3})
+    for (const conf::Protocol protocol :
+         {conf::Protocol::kSmtp, conf::Protocol::kSubmission, conf::Protocol::kImap,
+          conf::Protocol::kPop3, conf::Protocol::kLmtp})
       (void)impl_->Get(Family::kPlaintextSessions,
                        {std::string(base::Name(side)), std::string(conf::Name(protocol))}, false);
   for (const std::string& reason : FaultWords())

@@ -194,10 +194,11 @@ EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : c
           pool.backends.end())
         endpoint.cooldown = pool.health.cooldown;
 
-  // An smtp listener cannot use lmtp endpoints yet, so the endpoint of a listener is that of its
-  // own protocol.
+  // As conf::Backend::FindFor: an smtp listener goes to a backend's lmtp where it has no smtp.
   const auto find = [&](uint32_t backend, int protocol) -> const Endpoint* {
-    const int64_t id = ids[backend][static_cast<size_t>(protocol)];
+    int64_t id = ids[backend][static_cast<size_t>(protocol)];
+    if (id < 0 && static_cast<conf::Protocol>(protocol) == conf::Protocol::kSmtp)
+      id = ids[backend][static_cast<size_t>(conf::Protocol::kLmtp)];
     return id < 0 ? nullptr : &endpoints_[static_cast<size_t>(id)];
   };
   backends_.resize(config.backends.size());
@@ -222,11 +223,15 @@ EndpointTable::EndpointTable(const conf::Config& config, EndpointBook& book) : c
           if (config.backends[b].name == name)
             if (const Endpoint* endpoint = find(b, p)) home.members.push_back(endpoint);
       FinishHome(home, config.node_site);
-      home.may_fail_over = !IsMailbox(home.protocol) || home.members.size() < 2 ||
+      const bool is_of_mailboxes =
+          IsMailbox(home.protocol) ||
+          std::any_of(home.members.begin(), home.members.end(),
+                      [](const Endpoint* member) { return IsMailbox(member->conf->protocol); });
+      home.may_fail_over = !is_of_mailboxes || home.members.size() < 2 ||
                            pool.storage == conf::Storage::kShared ||
                            pool.storage == conf::Storage::kExclusive;
-      home.is_exclusive = IsMailbox(home.protocol) && home.members.size() > 1 &&
-                          pool.storage == conf::Storage::kExclusive;
+      home.is_exclusive =
+          is_of_mailboxes && home.members.size() > 1 && pool.storage == conf::Storage::kExclusive;
     }
   }
 }

@@ -164,7 +164,8 @@ void SmtpBack::SayHello(State state, std::string& out) {
   state_ = state;
   const bool is_client = state == State::kHelloAsClient && !settings_.client_name.empty();
   if (is_client) has_client_bytes_ = true;
-  out.append("EHLO ").append(is_client ? settings_.client_name : settings_.own_name).append("\r\n");
+  out.append(settings_.is_lmtp ? "LHLO " : "EHLO ");
+  out.append(is_client ? settings_.client_name : settings_.own_name).append("\r\n");
 }
 
 SmtpBack::Step SmtpBack::OnHello(const SmtpReply& reply, std::string& out) {

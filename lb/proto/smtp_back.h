@@ -1,12 +1,12 @@
-// smtp_back: the client role towards one SMTP backend, from connect until mail may begin: greeting,
-// EHLO, [STARTTLS, EHLO,] [XCLIENT, EHLO,] [AUTH].
+// smtp_back: the client role towards one SMTP or LMTP backend, from connect until mail may begin:
+// greeting, EHLO, [STARTTLS, EHLO,] [XCLIENT, EHLO,] [AUTH]; LHLO for EHLO where it speaks LMTP.
 //
 // Shared by sessions and probes. Does not: open connections, keep time, choose backends. What it
 // wants sent is appended to the caller's buffer.
 // Rules:    RFC 5321 3.2, 4.1.1.1; RFC 3207 (nothing may stand behind the go-ahead; all is
 //           forgotten after it; a backend that does not announce STARTTLS where it is wanted is
 //           left alone); RFC 4954; XCLIENT_README. Our own name is said in clear, the client's name
-//           only on the last EHLO.
+//           only on the last EHLO. RFC 2033 4.1: LHLO is EHLO by another name.
 // Owner:    one leg of a SmtpRelay, or one probe.
 // Limits:   SmtpReplyReader::Limits.
 // Tests:    test/proto/smtp_back_test.cc, test/dialogue/smtp/
@@ -35,8 +35,9 @@ namespace postern::proto {
 struct SmtpBackSettings {
   conf::TlsMode tls = conf::TlsMode::kNone;                         // kPassthrough is no TLS here
   conf::ClientAddress client_address = conf::ClientAddress::kNone;  // kImapId: nothing here
-  std::string own_name;        // in EHLO as long as the client is not known there
-  std::string client_name;     // its EHLO name; empty: none, our own is said (a probe)
+  std::string own_name;     // in EHLO as long as the client is not known there
+  std::string client_name;  // its EHLO name; empty: none, our own is said (a probe)
+  bool is_lmtp = false;
   bool is_esmtp = true;        // the client said EHLO, not HELO
   bool is_probe = false;       // PROXY header for a connection of our own; no XCLIENT
   base::SocketAddress client;  // a probe's: its own end

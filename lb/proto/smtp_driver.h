@@ -94,6 +94,7 @@ struct HomeRef {
 // How to speak to the endpoint that was picked.
 struct SmtpLegFacts {
   EndpointRef endpoint = nullptr;
+  bool is_lmtp = false;
   conf::TlsMode tls = conf::TlsMode::kNone;
   conf::ClientAddress client_address = conf::ClientAddress::kNone;
   std::string_view login_user;  // as this backend is told; copied
@@ -112,9 +113,9 @@ struct RouteAnswer {
   };
   Kind kind = Kind::kUnknown;
   HomeRef home;
-  HomeRef relay;                  // of kHome: takes a transaction of several homes; null: none does
-  bool has_common = false;        // an endpoint of this home and of all homes() can take work now
-  std::string_view text;          // one reply without its line end
+  HomeRef relay;            // of kHome: takes a transaction of several homes; null: none does
+  bool has_common = false;  // an SMTP endpoint of this home and of all homes() can take work now
+  std::string_view text;    // one reply without its line end
   base::Duration refusal_wait{};  // from the password to its refusal, at least
   bool is_idle_leg_good = false;  // the leg there is may be used for this home
 };
@@ -141,7 +142,9 @@ struct SpoolRead {
 };
 struct SpoolClose {};  // nothing is to be told of it any more
 struct OpenLeg {
-  LegId leg = 0;  // the driver picks among homes() but tried(), then calls OnLegPicked or OnNobody
+  // The driver picks among homes() but tried(), no LMTP endpoint if has_several(), then calls
+  // OnLegPicked or OnNobody.
+  LegId leg = 0;
 };
 struct DropLeg {
   enum class How : uint8_t { kGently, kAtOnce };

@@ -67,6 +67,7 @@ void SmtpRelay::OnLegPicked(LegId leg, const SmtpLegFacts& facts, MonoTime now) 
   if (leg != leg_.id) return;
   SmtpBackSettings settings;
   settings.tls = facts.tls;
+  settings.is_lmtp = facts.is_lmtp;
   settings.client_address = facts.client_address;
   settings.own_name = settings_.hostname;
   settings.client_name = hello_;

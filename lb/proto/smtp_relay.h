@@ -5,6 +5,8 @@
 // actions and two buffers of bytes to write go out.
 // Rules:    RFC 5321 4.1-4.3; RFC 2920; RFC 3030; RFC 3207 4.2 (forget everything on STARTTLS);
 //           RFC 4954 4; only a backend's 25z to the end becomes one; behind that no replay.
+//           RFC 2033 (LMTP, to a backend): it answers the text once for each recipient, which one
+//           reply to the client cannot pass on, so a transaction there has one.
 // Owner:    one SmtpSession, or a probe of the whole.   Thread: that session's worker; no locks.
 // Limits:   SmtpLimits; memory is bounded by them (journal_waiting_bytes by the driver).
 // Why so:   MAIL is answered before the backend is known, replies of a pipelined group come from
@@ -108,10 +110,13 @@ class SmtpRelay {
   // A transaction has its home: homes() are those of the driver's present objects.
   [[nodiscard]] bool has_home() const { return work_ == Work::kTransaction; }
   [[nodiscard]] const std::vector<EndpointRef>& tried() const { return tried_; }
+  // The transaction has more recipients than one that an LMTP endpoint can be given.
+  [[nodiscard]] bool has_several() const { return mail_.num_accepted + mail_.num_waiting > 1; }
   // The recipient or user that decides (canonical form is the driver's).
   [[nodiscard]] std::string_view pick_key() const;
   [[nodiscard]] LegId leg() const { return leg_.id; }
   [[nodiscard]] EndpointRef leg_endpoint() const { return leg_.facts.endpoint; }
+  [[nodiscard]] bool is_leg_lmtp() const { return leg_.facts.is_lmtp; }
   // What the backend owes an answer to, and since when; nothing: it is not its turn.
   struct Outstanding {
     base::Phase phase = base::Phase::kConnect;

@@ -42,7 +42,7 @@ void SmtpRelay::RefuseRecipient(ByteView reply, SmtpReports::Recipient result) {
 
 // The first accepted recipient's home is the transaction's, and its rule says what becomes of one
 // who lives elsewhere: where no endpoint can take all, the whole goes to a pool that can, or that
-// one comes in another transaction.
+// one comes in another transaction. So does a second one for an LMTP endpoint, of whatever home.
 void SmtpRelay::PlaceRecipient() {
   if (work_ != Work::kTransaction) {
     work_ = Work::kTransaction;
@@ -52,7 +52,9 @@ void SmtpRelay::PlaceRecipient() {
   const HomeRef home = is_relayed && mail_.refusal.empty() ? mail_.relay : recipient_way_.home;
   const bool is_member = leg_.facts.endpoint != nullptr && home.Contains(leg_.facts.endpoint);
   const bool is_known = std::find(homes_.begin(), homes_.end(), home) != homes_.end();
-  if (is_known || is_member) {
+  const bool has_others = mail_.num_waiting > 0 || mail_.num_accepted > 0;
+  const bool is_full = leg_.facts.is_lmtp && has_others;
+  if ((is_known || is_member) && !is_full) {
     if (!mail_.refusal.empty())
       return RefuseRecipient(std::string(mail_.refusal), SmtpReports::Recipient::kRejected);
     if (!is_known) homes_.push_back(home);  // from here on only members of both will do
@@ -60,7 +62,6 @@ void SmtpRelay::PlaceRecipient() {
     if (leg_.id == 0) return OpenAnother();  // the last one went when there was nobody to move
     return PumpEnvelope();
   }
-  const bool has_others = mail_.num_waiting > 0 || mail_.num_accepted > 0;
   if (!has_others && !mail_.is_broken) {
     // Nobody was accepted at the home tried so far: this one's may have the transaction.
     mail_.refusal.clear();
@@ -68,10 +69,10 @@ void SmtpRelay::PlaceRecipient() {
     return BeginAtItsHome(false);
   }
   if (!mail_.is_broken && recipient_way_.has_common) {
-    homes_.push_back(home);
+    if (!is_known) homes_.push_back(home);
     return Gather();
   }
-  if (!mail_.is_broken && mail_.relay.home != nullptr) {
+  if (!mail_.is_broken && !is_known && mail_.relay.home != nullptr) {
     homes_.assign(1, mail_.relay);
     return Gather();
   }
@@ -98,9 +99,9 @@ void SmtpRelay::BeginAtItsHome(bool is_idle_leg_good) {
 void SmtpRelay::Gather() {
   AddRecipient();
   const EndpointRef here = leg_.facts.endpoint;
-  const bool is_there =
-      here != nullptr && std::all_of(homes_.begin(), homes_.end(),
-                                     [here](const HomeRef& home) { return home.Contains(here); });
+  const bool is_there = here != nullptr && !leg_.facts.is_lmtp &&
+                        std::all_of(homes_.begin(), homes_.end(),
+                                    [here](const HomeRef& home) { return home.Contains(here); });
   if (is_there) return PumpEnvelope();
   CloseLeg(DropLeg::How::kGently);
   search_began_ = now_;

@@ -1,10 +1,10 @@
 // exclusive: the choice of a member in an exclusive pool: where the user is, as long as that member
 // is not down; who comes first decides for the others.
 //
-// For every session that comes to mailboxes.
+// For every session that comes to mailboxes: of clients who read, and of mail that is delivered.
 // Owner:    the session holds the pin as long as it has to do with the user there.
 // Thread:   any worker's.
-// Tests:    test/session/exclusive_session_test.cc
+// Tests:    test/session/exclusive_session_test.cc, test/session/lmtp_backend_session_test.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

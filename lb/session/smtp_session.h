@@ -22,6 +22,7 @@
 #include "lb/io/timer.h"
 #include "lb/proto/smtp_relay.h"
 #include "lb/session/dial.h"
+#include "lb/session/exclusive.h"
 #include "lb/session/route_query.h"
 #include "lb/session/session_env.h"
 
@@ -53,6 +54,7 @@ class SmtpSession final : public Session,
     const balance::Endpoint* endpoint = nullptr;
     std::optional<Dial> dial;  // of the endpoint
     std::shared_ptr<balance::EndpointState> state;
+    std::unique_ptr<balance::Pins::Pin> pin;  // of the recipient, in an exclusive pool
     metrics::EndpointSlots slots;
     bool is_busy = false;                         // counted as load
     std::optional<balance::Picker::Blame> blame;  // it failed
@@ -106,7 +108,10 @@ class SmtpSession final : public Session,
 
   [[nodiscard]] bool HasAnotherEndpoint() const;
   [[nodiscard]] bool HasUntried(const balance::Home& home) const;
-  [[nodiscard]] const balance::Endpoint* PickEndpoint(const balance::Home& home);
+  [[nodiscard]] bool MayTry(const balance::Endpoint& member) const;
+  [[nodiscard]] HeldMember PickEndpoint(const balance::Home& home);
+  [[nodiscard]] const balance::Endpoint* PickAmong(const balance::Home& home,
+                                                   std::vector<balance::EndpointId> excluded);
   void SetBusy();
   void SetFree(base::SessionResult result);
   void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);

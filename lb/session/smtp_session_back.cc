@@ -6,6 +6,7 @@
 #include "lb/base/check.h"
 #include "lb/base/escape.h"
 #include "lb/base/log.h"
+#include "lb/session/exclusive.h"
 #include "lb/session/smtp_session.h"
 
 namespace postern::session {
@@ -90,11 +91,13 @@ bool SameKeywords(const std::vector<std::string>& known, base::ByteView lines) {
   return index == known.size();
 }
 
-// LMTP has another end of data; only a session of that protocol could use it.
 bool CanTake(const balance::Endpoint& member, const balance::Admission& admission) {
   const auto facts = member.state->facts();
-  return member.conf->protocol != conf::Protocol::kLmtp && admission.Admits(member) &&
-         facts != nullptr && !facts->addresses.empty();
+  return admission.Admits(member) && facts != nullptr && !facts->addresses.empty();
+}
+
+bool IsLmtp(const balance::Endpoint& endpoint) {
+  return endpoint.conf->protocol == conf::Protocol::kLmtp;
 }
 
 // Its text only where the operator wants it; its code always.
@@ -216,9 +219,11 @@ bool SmtpSession::HasOneBelowHard(const balance::Home& home) const {
       [&admission](const balance::Endpoint* member) { return CanTake(*member, admission); });
 }
 
-// Could a member take, with this home's recipient, all those of the transaction under way?
+// Could a member take, with this home's recipient, all those of the transaction under way? An LMTP
+// endpoint takes one only; from there the transaction may go to another member of the same home.
 bool SmtpSession::HasCommonEndpoint(const balance::Home& home) const {
-  if (!relay_.has_home() || relay_.homes().front().home == &home) return false;
+  if (!relay_.has_home()) return false;
+  if (relay_.homes().front().home == &home && !relay_.is_leg_lmtp()) return false;
   // Large homes are looked through once each, as each recipient may ask.
   std::vector<size_t> num_homes(parts_->endpoints->endpoints().size());
   for (const proto::HomeRef& each : relay_.homes())
@@ -230,7 +235,7 @@ bool SmtpSession::HasCommonEndpoint(const balance::Home& home) const {
                      [&](const balance::Endpoint* member) {
                        return num_homes[member->id] == relay_.homes().size() &&
                               std::count(tried.begin(), tried.end(), member->state.get()) == 0 &&
-                              CanTake(*member, admission);
+                              !IsLmtp(*member) && CanTake(*member, admission);
                      });
 }
 
@@ -254,6 +259,7 @@ bool SmtpSession::TakeUser(const route::Decision& decision) {
 // A leg stays with its client as long as the endpoint might have been picked anew.
 bool SmtpSession::IsIdleLegGood(const balance::Home& home) const {
   if (back_.leg == 0 || back_.is_busy || back_.parts != env_.parts) return false;
+  if (home.is_exclusive) return false;  // the next user may be held elsewhere
   const balance::EndpointState& state = *back_.state;
   if (state.is_above_hard.load(std::memory_order_relaxed) && balance::HeedsHard(home) &&
       HasOneBelowHard(home))
@@ -264,21 +270,31 @@ bool SmtpSession::IsIdleLegGood(const balance::Home& home) const {
          !state.InCooldown(env_.loop.Now());
 }
 
-const balance::Endpoint* SmtpSession::PickEndpoint(const balance::Home& home) {
-  const std::vector<proto::HomeRef>& homes = relay_.homes();
+// The work under way could go there, were it well.
+bool SmtpSession::MayTry(const balance::Endpoint& member) const {
   const std::vector<proto::EndpointRef>& tried = relay_.tried();
+  return !(IsLmtp(member) && relay_.has_several()) && relay_.MayOpenTo(member.conf->reauth) &&
+         std::find(tried.begin(), tried.end(), member.state.get()) == tried.end();
+}
+
+// In an exclusive pool (of mailboxes: one recipient) with the pin that holds it there.
+HeldMember SmtpSession::PickEndpoint(const balance::Home& home) {
+  const std::vector<proto::HomeRef>& homes = relay_.homes();
   std::vector<balance::EndpointId> excluded;
   for (const balance::Endpoint* member : home.members) {
     const proto::EndpointRef ref = member->state.get();
     const bool is_elsewhere =
         std::any_of(homes.begin() + 1, homes.end(),
                     [ref](const proto::HomeRef& other) { return !other.Contains(ref); });
-    // LMTP has another end of data; only a session of that protocol could use it.
-    if (is_elsewhere || member->conf->protocol == conf::Protocol::kLmtp ||
-        !relay_.MayOpenTo(member->conf->reauth) ||
-        std::find(tried.begin(), tried.end(), ref) != tried.end())
-      excluded.push_back(member->id);
+    if (is_elsewhere || !MayTry(*member)) excluded.push_back(member->id);
   }
+  if (!home.is_exclusive) return {PickAmong(home, excluded), nullptr};
+  return PickForOne(env_.host.pins(), home, parts_->user_key->Key(relay_.pick_key()), excluded,
+                    [&] { return PickAmong(home, excluded); });
+}
+
+const balance::Endpoint* SmtpSession::PickAmong(const balance::Home& home,
+                                                std::vector<balance::EndpointId> excluded) {
   std::string key;
   switch (balance::KeyPartOf(home)) {
     case balance::KeyPart::kNone:
@@ -304,21 +320,16 @@ bool SmtpSession::HasUntried(const balance::Home& home) const {
   const std::vector<proto::EndpointRef>& tried = relay_.tried();
   return std::any_of(
       home.members.begin(), home.members.end(), [&tried](const balance::Endpoint* member) {
-        return member->conf->protocol != conf::Protocol::kLmtp &&
-               std::find(tried.begin(), tried.end(), member->state.get()) == tried.end();
+        return std::find(tried.begin(), tried.end(), member->state.get()) == tried.end();
       });
 }
 
 bool SmtpSession::HasAnotherEndpoint() const {
   if (relay_.homes().empty()) return false;
   const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
-  const std::vector<proto::EndpointRef>& tried = relay_.tried();
   std::vector<balance::EndpointId> excluded;
   for (const balance::Endpoint* member : home.members)
-    if (member->state == back_.state || member->conf->protocol == conf::Protocol::kLmtp ||
-        !relay_.MayOpenTo(member->conf->reauth) ||
-        std::find(tried.begin(), tried.end(), member->state.get()) != tried.end())
-      excluded.push_back(member->id);
+    if (member->state == back_.state || !MayTry(*member)) excluded.push_back(member->id);
   return home.HasAnother(excluded);
 }
 
@@ -347,13 +358,15 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   if (action.leg != relay_.leg()) return;  // not wanted any more
   POSTERN_CHECK(parts_ != nullptr);        // the homes are its objects
   const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
-  const balance::Endpoint* endpoint = PickEndpoint(home);
+  HeldMember held = PickEndpoint(home);
+  const balance::Endpoint* const endpoint = held.endpoint;
   if (endpoint == nullptr) return relay_.OnNobody(action.leg, HasUntried(home), env_.loop.Now());
   back_ = Back{};
   back_.leg = action.leg;
   back_.parts = parts_;
   back_.endpoint = endpoint;
   back_.state = endpoint->state;
+  back_.pin = std::move(held.pin);
   back_.slots = parts_->endpoint_slots[endpoint->backend_index][endpoint->endpoint_index];
   back_.dial.emplace(*endpoint);
   account_.backend = endpoint->backend->name;
@@ -361,6 +374,7 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   if (endpoint->conf->client_address == conf::ClientAddress::kXclient) FindPeerName();
   proto::SmtpLegFacts facts;
   facts.endpoint = back_.state.get();
+  facts.is_lmtp = IsLmtp(*endpoint);
   facts.tls = endpoint->conf->tls;
   facts.client_address = endpoint->conf->client_address;
   std::string login_user;
@@ -534,7 +548,7 @@ void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
                               std::chrono::duration_cast<base::Duration>(
                                   std::chrono::duration<double>(back_.ladder_s[i])));
   if (!back_.stream->in_tls())
-    env_.recorder.PlaintextSession(Side::kBack, listener_->conf.protocol);
+    env_.recorder.PlaintextSession(Side::kBack, back_.endpoint->conf->protocol);
   const balance::EndpointFacts* facts = back_.dial->facts();
   if (facts == nullptr || !facts->has_capabilities ||
       !SameKeywords(facts->capabilities, ehlo_lines))
@@ -548,7 +562,9 @@ void SmtpSession::OnLegBusy(proto::LegId leg) {
 }
 
 void SmtpSession::OnLegIdle(proto::LegId leg) {
-  if (leg == back_.leg) SetFree(SessionResult::kClientQuit);
+  if (leg != back_.leg) return;
+  back_.pin.reset();
+  SetFree(SessionResult::kClientQuit);
 }
 
 // For want of a port, descriptor or memory of our own: no fault of the backend's.

@@ -51,6 +51,21 @@ TEST_F(EligibleTest, RulesAndAnswersNameThem) {
   EXPECT_THAT(Names(conf::Protocol::kImap, {{"pool-c", "a"}}), ElementsAre("a", "b", "c"));
 }
 
+TEST_F(EligibleTest, WhereSmtpIsMissingLmtpTakesTheMail) {
+  config_.backends[0].endpoints[0].protocol = conf::Protocol::kLmtp;
+  config_.backends[1].endpoints.emplace_back().protocol = conf::Protocol::kLmtp;
+  config_.pools[0].backends = {"a", "b"};
+  config_.pools[0].storage = conf::Storage::kExclusive;
+  EndpointBook book(1);
+  const EndpointTable table(config_, book);
+  const Home& mail = *table.PoolHome(0, conf::Protocol::kSmtp);
+  EXPECT_EQ(mail.members.at(0)->conf->protocol, conf::Protocol::kLmtp);
+  EXPECT_EQ(mail.members.at(1)->conf->protocol, conf::Protocol::kSmtp);
+  EXPECT_TRUE(mail.is_exclusive);
+  EXPECT_FALSE(table.PoolHome(2, conf::Protocol::kSmtp)->is_exclusive);
+  EXPECT_TRUE(table.PoolHome(0, conf::Protocol::kSubmission)->members.empty());
+}
+
 TEST_F(EligibleTest, WhoTakesMixedTransactionsIsOneToo) {
   conf::Rule& rule = Add();
   rule.action = conf::Rule::ToPool{"pool-a"};

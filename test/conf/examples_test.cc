@@ -104,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(All, ExampleTest, testing::ValuesIn(Examples()),
 
 TEST(ExamplesTest, TheOnesThatOperatorsLookForAreThere) {
   EXPECT_THAT(Examples(),
-              testing::ElementsAre("contract", "imap_pop3", "minimal", "mx", "staged_before",
+              testing::ElementsAre("contract", "imap_pop3", "lmtp", "minimal", "mx", "staged_before",
                                    "staged_department", "staged_percent", "staged_region", "start",
                                    "submission", "tcp_sni"));
 }

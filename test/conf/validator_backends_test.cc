@@ -70,8 +70,7 @@ INSTANTIATE_TEST_SUITE_P(
                    R"({"port": 4190, "tls": "starttls", "client_address": "proxy-v2"})"},
                   {"/backends/m1/tcp", R"({"port": 1, "client_address": "proxy-v1"})"}},
                  {},
-                 {NotYetSaid("lmtp", R"( (smtp listeners need an "smtp" endpoint))"),
-                  NotYetSaid("sieve")}},
+                 {NotYetSaid("sieve")}},
         RuleCase{
             "xclient_sieve",
             {{"/backends/m1/sieve",

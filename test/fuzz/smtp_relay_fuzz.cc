@@ -95,6 +95,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     address_ = static_cast<conf::ClientAddress>(config[1] / 4 % 4);
     settings_.retries = config[1] / 16 % 4;
     has_relay_ = config[1] & 64;
+    has_lmtp_ = config[1] & 128;
     settings_.leg_transactions = 1 + config[2] % 4;
     settings_.limits.recipients = 20;
     settings_.limits.message = 60 << 10;
@@ -334,8 +335,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       bool is_known = line.find_first_not_of(
                           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") ==
                       ByteView::npos;  // of a login
-      for (const char* verb : {"EHLO ", "MAIL FROM:<", "RCPT TO:<", "DATA", "RSET", "QUIT",
-                               "STARTTLS", "XCLIENT ", "AUTH ", "BDAT "})
+      for (const char* verb : {IsLmtp(endpoint_) ? "LHLO " : "EHLO ", "MAIL FROM:<", "RCPT TO:<",
+                               "DATA", "RSET", "QUIT", "STARTTLS", "XCLIENT ", "AUTH ", "BDAT "})
         is_known = is_known || line.substr(0, std::char_traits<char>::length(verb)) == verb;
       POSTERN_CHECK(is_known);
       if (line.substr(0, 5) == "BDAT ") {
@@ -350,9 +351,15 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     }
   }
 
+  // The first endpoint, where it is to be one.
+  [[nodiscard]] bool IsLmtp(proto::EndpointRef endpoint) const {
+    return has_lmtp_ && endpoint == kEndpoints;
+  }
+
   [[nodiscard]] bool HasCommon(const int* home) const {
     int all = *home;
     if (!relay_->has_home()) return false;
+    if (has_lmtp_) all &= ~1;
     for (const proto::HomeRef& each : relay_->homes()) all &= *static_cast<const int*>(each.home);
     for (const proto::EndpointRef endpoint : relay_->tried())
       all &= ~(1 << (static_cast<const char*>(endpoint) - kEndpoints));
@@ -422,6 +429,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       const proto::EndpointRef endpoint = kEndpoints + place;
       const auto& homes = relay_->homes();
       if (std::find(tried.begin(), tried.end(), endpoint) != tried.end()) continue;
+      if (IsLmtp(endpoint) && relay_->has_several()) continue;
       if (!std::all_of(homes.begin(), homes.end(),
                        [endpoint](const proto::HomeRef& home) { return home.Contains(endpoint); }))
         continue;
@@ -434,7 +442,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       num_ends_ = 0;
       unsent_ = 0;
       chunk_left_ = 0;
-      relay_->OnLegPicked(leg_, {endpoint, tls_, address_, "alice"}, now_);
+      relay_->OnLegPicked(leg_, {endpoint, IsLmtp(endpoint), tls_, address_, "alice"}, now_);
       return;
     }
     relay_->OnNobody(action.leg, false, now_);
@@ -530,7 +538,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   size_t taken_ = 0;
   size_t num_lines_ = 0, num_replies_ = 0, num_ends_ = 0;
   bool is_connected_ = false, is_first_ = true, wants_back_tls_ = false, wants_front_tls_ = false,
-       has_relay_ = false;
+       has_relay_ = false, has_lmtp_ = false;
   bool has_eof_ = false, is_over_ = false;
 };
 

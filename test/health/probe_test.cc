@@ -86,6 +86,16 @@ TEST_F(ProbeTest, SmtpSaysEhloAndQuit) {
   EXPECT_EQ(server_.num_resets, 0);
 }
 
+TEST_F(ProbeTest, LmtpSaysLhlo) {
+  ServeSmtp();
+  server_.script[0].word = "LHLO";
+  config_->health.mail = {"", "postmaster@example.com"};
+  Check(conf::Protocol::kLmtp);
+  EXPECT_THAT(server_.lines, ElementsAre("LHLO lb.example.com", "MAIL FROM:<>",
+                                         "RCPT TO:<postmaster@example.com>", "RSET", "QUIT"));
+  EXPECT_TRUE(is_ok()) << why();
+}
+
 TEST_F(ProbeTest, SmtpWithAnEnvelope) {
   ServeSmtp();
   config_->health.mail = {"probe@example.com", "postmaster@example.com"};

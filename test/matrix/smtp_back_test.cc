@@ -81,7 +81,9 @@ class Cell : public SmtpCell {
     if (backend == 0 || world().server(backend).messages.empty()) return;
     const SmtpServer::Message& message = world().server(backend).messages[0];
     EXPECT_EQ(message.from, "a@x.example");
-    EXPECT_EQ(message.to, (std::vector<std::string>{"b@y.example", "c@y.example"}));
+    std::vector<std::string> to = {"b@y.example", "c@y.example"};
+    if (is_lmtp()) to.pop_back();  // who comes in the next transaction
+    EXPECT_EQ(message.to, to);
     EXPECT_EQ(message.text, kText);
   }
 

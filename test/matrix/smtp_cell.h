@@ -22,12 +22,13 @@ struct SmtpColumn {
   conf::Protocol protocol;
   conf::TlsMode front, back;
   bool is_pipelining = true;  // the servers' side
+  bool is_lmtp = false;       // likewise; one recipient a transaction
 };
 
 [[nodiscard]] inline std::string NameOf(const SmtpColumn& column) {
   return std::string(conf::Name(column.protocol)) + ", front " +
          std::string(conf::Name(column.front)) + ", back " + std::string(conf::Name(column.back)) +
-         (column.is_pipelining ? "" : ", no pipelining");
+         (column.is_lmtp ? " LMTP" : "") + (column.is_pipelining ? "" : ", no pipelining");
 }
 
 template <typename Function>
@@ -35,6 +36,8 @@ void ForSmtpColumns(const Function& function) {
   for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kSubmission})
     for (const conf::TlsMode front : kTlsModes)
       for (const conf::TlsMode back : kTlsModes) function(SmtpColumn{protocol, front, back});
+  for (const conf::TlsMode back : kTlsModes)
+    function(SmtpColumn{conf::Protocol::kSmtp, conf::TlsMode::kNone, back, true, true});
 }
 
 class SmtpCell {
@@ -49,6 +52,7 @@ class SmtpCell {
     world_.is_in_tls = column.front == conf::TlsMode::kImplicit;
     if (is_submission()) home_.keywords.push_back("AUTH PLAIN");
     for (int i = 1; i <= 2; ++i) {
+      if (column.is_lmtp) world_.SpeakLmtp(i);
       world_.endpoint(i).tls = column.back;
       SmtpServer& server = world_.server(i);
       server.is_implicit = column.back == conf::TlsMode::kImplicit;
@@ -78,6 +82,7 @@ class SmtpCell {
   [[nodiscard]] bool is_submission() const {
     return column_.protocol == conf::Protocol::kSubmission;
   }
+  [[nodiscard]] bool is_lmtp() const { return column_.is_lmtp; }
   [[nodiscard]] SmtpWorld& world() { return world_; }
 
   void Break(int backend, SimNet::Door door, bool has_bad_certificate) {

@@ -250,12 +250,6 @@ TEST_F(SmtpSessionTest, LetsNoClientTakeABackendAway) {
   EXPECT_EQ(world_.Metric("postern_smtp_replays_total{reason=\"tempfail\"}"), 1);
 }
 
-TEST_F(SmtpSessionTest, UsesNoLmtpEndpoint) {
-  for (int i = 1; i <= 3; ++i) world_.endpoint(i).protocol = Protocol::kLmtp;
-  world_.Hello();
-  EXPECT_EQ(world_.Deliver(), "250 451 554");
-}
-
 TEST_F(SmtpSessionTest, SaysNoServerWhereAllAreDown) {
   world_.Hello();
   world_.state("b1").health = balance::Health::kDown;

@@ -97,6 +97,7 @@ class Simulation {
           world_.endpoint(backend).tls = conf::TlsMode::kImplicit;
           world_.server(backend).is_implicit = true;
       }
+      if (!is_submission() && rng_.Below(3) == 0) world_.SpeakLmtp(backend);
       if (is_submission()) {
         world_.server(backend).keywords.push_back("AUTH PLAIN LOGIN");
         if (rng_.Below(4) == 0) world_.endpoint(backend).reauth = conf::Reauth::kNever;

@@ -229,7 +229,8 @@ bool SmtpBench::HasCommon(const Home& home) const {
   const auto& homes_now = relay->homes();
   const auto& tried = relay->tried();
   return std::any_of(home.members.begin(), home.members.end(), [&](const FakeBackend* member) {
-    return std::all_of(homes_now.begin(), homes_now.end(),
+    return !member->is_lmtp &&
+           std::all_of(homes_now.begin(), homes_now.end(),
                        [member](const proto::HomeRef& each) { return each.Contains(member); }) &&
            std::find(tried.begin(), tried.end(), member) == tried.end();
   });
@@ -291,6 +292,7 @@ void SmtpBench::Do(proto::OpenLeg& action) {
   for (FakeBackend* member : members) {
     const auto& tried = relay->tried();
     const auto& wanted = relay->homes();
+    if (member->is_lmtp && relay->has_several()) continue;
     if (std::find(tried.begin(), tried.end(), member) != tried.end()) continue;
     if (!relay->MayOpenTo(member->reauth)) continue;
     if (!std::all_of(wanted.begin(), wanted.end(),
@@ -306,6 +308,7 @@ void SmtpBench::Do(proto::OpenLeg& action) {
   ++picked->num_connections;
   proto::SmtpLegFacts facts;
   facts.endpoint = picked;
+  facts.is_lmtp = picked->is_lmtp;
   facts.tls = picked->tls;
   facts.client_address = picked->client_address;
   facts.login_user = relay->pick_key();
@@ -455,7 +458,7 @@ void SmtpBench::BackLine(Leg& leg, const std::string& line) {
     leg.state = Leg::State::kCommands;
     return Answer(leg, "SASL", "235 2.7.0 welcome");
   }
-  if (begins("EHLO")) {
+  if (begins(leg.backend->is_lmtp ? "LHLO" : "EHLO")) {
     std::string lines = "250-" + leg.backend->name;
     for (const std::string& keyword : leg.backend->keywords) lines += "\n250-" + keyword;
     lines[lines.rfind("250-") + 3] = ' ';

@@ -30,6 +30,7 @@ struct FakeBackend {
   enum class Door { kOpen, kRefuses, kHangs };
   std::string name;
   Door door = Door::kOpen;
+  bool is_lmtp = false;
   conf::TlsMode tls = conf::TlsMode::kNone;
   conf::ClientAddress client_address = conf::ClientAddress::kNone;
   conf::Reauth reauth = conf::Reauth::kReplay;

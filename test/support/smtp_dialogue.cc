@@ -175,6 +175,8 @@ class Runner {
       backend.keywords = Split(object, ", ");
     } else if (verb == "wants") {
       backend.tls = object == "starttls" ? conf::TlsMode::kStartTls : conf::TlsMode::kImplicit;
+    } else if (verb == "speaks") {
+      backend.is_lmtp = object == "lmtp";
     } else if (verb == "gets") {
       backend.client_address =
           object == "xclient" ? conf::ClientAddress::kXclient : conf::ClientAddress::kProxyV1;

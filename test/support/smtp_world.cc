@@ -168,11 +168,11 @@ class SmtpServer::Connection final : public Stream::Observer {
     const auto begins = [&line](std::string_view word) {
       return line.compare(0, word.size(), word) == 0;
     };
-    if (begins("EHLO")) {
+    if (begins(server_.is_lmtp ? "LHLO" : "EHLO")) {
       std::string lines = "250-" + server_.name_;
       for (const std::string& keyword : server_.keywords) lines += "\r\n250-" + keyword;
       lines[lines.rfind("250-") + 3] = ' ';
-      Say(line, lines);
+      Say("EHLO" + line.substr(4), lines);
     } else if (begins("MAIL FROM:<")) {
       message_ = {};
       message_.from = line.substr(11, line.find('>') - 11);
@@ -198,6 +198,8 @@ class SmtpServer::Connection final : public Stream::Observer {
       Say(line, "221 2.0.0 bye");
       is_over_ = true;
       stream_->CloseGently();
+    } else if (begins("EHLO") || begins("LHLO") || begins("HELO")) {
+      Say(line, "500 5.5.1 the other protocol");
     } else {
       Say(line, "250 2.0.0 Ok");
     }
@@ -328,21 +330,27 @@ SmtpWorld::~SmtpWorld() {
     EXPECT_EQ(accounts.size(), 1U);
     EXPECT_EQ(replay_memory, 0U);
     EXPECT_EQ(disk.num_open, 0);
-    const std::string protocol(conf::Name(listener().protocol));
     for (const conf::Backend& backend : config.backends) {
       EXPECT_EQ(state(backend.name).load[0].active.load(), 0U) << backend.name;
       if (!checks_metrics) continue;
+      const std::string protocol(conf::Name(backend.endpoints[0].protocol));
       EXPECT_EQ(Metric("postern_backend_sessions_active{backend=\"" + backend.name +
                        "\",protocol=\"" + protocol + "\"}"),
                 0)
           << backend.name;
     }
     if (checks_metrics) {
+      const std::string protocol(conf::Name(listener().protocol));
       EXPECT_EQ(Metric("postern_sessions_active{listener=\"l\",protocol=\"" + protocol + "\"}"), 0);
     }
     for (const auto& each : servers_) EXPECT_EQ(each->num_open(), 0) << "a leg was left behind";
   }
   session.reset();
+}
+
+void SmtpWorld::SpeakLmtp(int backend) {
+  endpoint(backend).protocol = conf::Protocol::kLmtp;
+  server(backend).is_lmtp = true;
 }
 
 balance::EndpointState& SmtpWorld::state(const std::string& backend) {

@@ -35,11 +35,13 @@ class SmtpServer {
   // --- how it behaves ---
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
-  // Command (by its beginning; "GREETING", ".") to what it says; "hang", "reset", "close"; "half"
-  // of the usual and no more; an "endless" line; the usual "twice" in one packet; the "flood".
+  // Command (by its beginning; "GREETING", "."; LHLO is "EHLO") to what it says; "hang", "reset",
+  // "close"; "half" of the usual and no more; an "endless" line; the usual "twice" in one packet;
+  // the "flood".
   std::map<std::string, std::string> answers;
   Flood flood;
   bool is_implicit = false;
+  bool is_lmtp = false;
   bool expects_proxy = false;
   bool reads_nothing = false;  // of a message's text
 
@@ -80,6 +82,8 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   [[nodiscard]] conf::Endpoint& endpoint(int backend) {
     return config.backends[static_cast<size_t>(backend - 1)].endpoints[0];
   }
+  // Its endpoint, and its server.
+  void SpeakLmtp(int backend);
   // What the listener says.
   std::vector<std::string> capabilities = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                            "ENHANCEDSTATUSCODES", "CHUNKING"};
