@@ -14,8 +14,8 @@
 
 namespace postern::test {
 
-// What is stored is in the kernel, as it is with a disk, so that whoever measures the heap sees only
-// what waits to be stored.
+// What is stored is in the kernel, as it is with a disk, so that whoever measures the heap sees
+// only what waits to be stored.
 
 class SimSpool::File final : public io::SpoolFile {
  public:
