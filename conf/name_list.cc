@@ -16,7 +16,8 @@ NameList::Read NameList::Next(std::string& name) {
     const auto num_read = static_cast<size_t>(lines_.gcount());
     if (lines_.eof() && num_read == 0) break;
     ++line_;
-    if (lines_.fail() && !lines_.eof() && !lines_.bad()) {
+    if (lines_.bad()) return Read::kBroken;
+    if (lines_.fail() && !lines_.eof()) {
       // Longer than any name: the rest of it is passed over.
       lines_.clear();
       lines_.ignore(std::numeric_limits<std::streamsize>::max(), '\n');

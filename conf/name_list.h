@@ -20,8 +20,9 @@ class NameList {
   // The stream outlives this.
   explicit NameList(std::istream& lines) : lines_(lines) {}
 
-  enum class Read : uint8_t { kName, kTooLong, kEnd };
-  // name: set by kName alone. After kEnd it is always kEnd.
+  enum class Read : uint8_t { kName, kTooLong, kBroken, kEnd };
+  // name: set by kName alone. kBroken: the stream cannot be read on (a directory, a bad disk); what
+  // follows is unknown. After kBroken and kEnd it is always kEnd.
   [[nodiscard]] Read Next(std::string& name);
   // Of what was read last, from 1.
   [[nodiscard]] uint64_t line() const { return line_; }

@@ -84,6 +84,9 @@ std::optional<std::string> Plan::NextName() {
       case conf::NameList::Read::kEnd:
         has_ended_ = true;
         break;
+      case conf::NameList::Read::kBroken:
+        is_bad("it cannot be read from here on");
+        break;
       case conf::NameList::Read::kTooLong:
         is_bad("the line is longer than " + std::to_string(conf::NameList::kMaxLineBytes) +
                " bytes");

@@ -5,8 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ios>
+#include <istream>
 #include <sstream>
+#include <streambuf>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace postern::conf {
@@ -55,6 +59,35 @@ TEST(NameListTest, ALineThatIsTooLongIsPassedOver) {
   EXPECT_THAT(Names(most + "x\nbob\n"), ElementsAre("1 too long", "2 bob"));
   EXPECT_THAT(Names(most + most + most), ElementsAre("1 too long"));
   EXPECT_THAT(Names("a\n" + most + "x"), ElementsAre("1 a", "2 too long"));
+}
+
+// As a file's buffer does when read(2) fails.
+class BrokenAfter : public std::streambuf {
+ public:
+  explicit BrokenAfter(std::string text) : text_(std::move(text)) {
+    setg(text_.data(), text_.data(), text_.data() + text_.size());
+  }
+
+ protected:
+  int_type underflow() override { throw std::ios_base::failure("read error"); }
+
+ private:
+  std::string text_;
+};
+
+TEST(NameListTest, WhatCannotBeReadOnIsNoEnd) {
+  for (const char* const text : {"a\n", "a\nb"}) {
+    BrokenAfter buffer(text);
+    std::istream lines(&buffer);
+    NameList list(lines);
+    std::string name;
+    EXPECT_EQ(list.Next(name), NameList::Read::kName);
+    EXPECT_EQ(name, "a");
+    EXPECT_EQ(list.Next(name), NameList::Read::kBroken);
+    EXPECT_EQ(name, "a");
+    EXPECT_EQ(list.line(), 2U);
+    EXPECT_EQ(list.Next(name), NameList::Read::kEnd);
+  }
 }
 
 TEST(NameListTest, ANulIsPartOfAName) {
