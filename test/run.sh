@@ -51,7 +51,7 @@ build() {  # preset, targets...
 run_ctest() {  # preset, ctest options...
   local preset=$1; shift
   local status cases lost plain
-  ctest --preset "$preset" --verbose "$@" >"$logs/ctest" 2>&1
+  ctest --preset "$preset" --verbose --parallel "$kJobs" "$@" >"$logs/ctest" 2>&1
   status=$?
   read -r cases lost plain < <(awk '
     match($0, /^[0-9]+: \[  (PASSED|FAILED)  \] [0-9]+ tests?[.,]/) {
