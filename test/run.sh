@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-kFuzzSeconds=10
+kFuzzSeconds=6
 kSimSeeds=25000  # of each of the four properties
 kJobs=$(nproc)
 logs=$(mktemp -d)
