@@ -325,7 +325,8 @@ class ProxyTest(ProxyCase):
         good = self.server(backends.smtp, "mx1", passwords={})
         self.start("smtp", [good], smtp={"spool_dir": "nowhere", "replay_memory": "64KiB"})
         client = self.smtp()
-        body = "Subject: x\r\n\r\n" + "line\r\n" * 50000
+        # More than may wait for the disk: the end is not there before its failure is known.
+        body = "Subject: x\r\n\r\n" + "line\r\n" * 200000
         client.sendmail("a@example.org", ["b@example.com"], body)
         client.quit()
         self.assertEqual(good.messages[0][2], body.encode())
