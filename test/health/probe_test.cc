@@ -179,8 +179,7 @@ TEST_F(ProbeTest, AProxyHeaderOfItsOwnGoesFirst) {
                                      .client_address = conf::ClientAddress::kProxyV1}};
   WatchAgain();
   loop_.RunFor(seconds(5));
-  EXPECT_THAT(server_.lines,
-              ElementsAre(StartsWith("PROXY TCP4 "), "EHLO lb.example.com", "QUIT"));
+  EXPECT_THAT(server_.lines, ElementsAre(StartsWith("PROXY TCP4 "), "EHLO lb.example.com", "QUIT"));
 }
 
 TEST_F(ProbeTest, TcpConnectsAndNoMore) {

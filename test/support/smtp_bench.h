@@ -72,7 +72,7 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   std::map<std::string, std::string> relays;
   std::optional<base::PeerName> peer_name = base::PeerName{base::PeerName::Kind::kUnavailable, ""};
   size_t budget_bytes = 1 << 20;
-  bool has_untried = false;  // as OnNobody
+  bool has_untried = false;    // as OnNobody
   bool is_spool_quick = true;  // false: the journal's file answers when AnswerSpool is called
   size_t spool_read_bytes = 1 << 20;  // at most, an answer
 
