@@ -217,6 +217,9 @@ SmtpPath ParsePathArgs(ByteView args, ByteView prefix, ParseParameter parse_para
   if (end == ByteView::npos) return fail(SmtpPath::Error::kBadAddress);
   const ByteView given = args.substr(0, end);
   path.address = WithoutSourceRoute(given);
+  // A colon within a quoted string ends no route: what would be left is no address.
+  if (FindAddressEnd(path.address, false) != path.address.size())
+    return fail(SmtpPath::Error::kBadAddress);
   if (path.address.size() > kMaxSmtpAddressBytes) return fail(SmtpPath::Error::kBadAddress);
   if (path.address.empty() && !(has_bracket && given.empty()))
     return fail(SmtpPath::Error::kBadAddress);

@@ -6,7 +6,7 @@
 //           RFC 3461 4 (xtext). A control character anywhere is an error: what is put together
 //           from the parts can be one line only.
 // Owner:    nobody; views into the line that was given.
-// Tests:    test/proto/smtp_grammar_test.cc, test/fuzz/smtp_relay_fuzz.cc
+// Tests:    test/proto/smtp_grammar_test.cc, test/fuzz/smtp_command_fuzz.cc
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
