@@ -418,7 +418,9 @@ constexpr Key kSmtp[] = {
 };
 
 constexpr Key kLegs[] = {
-    {"idle", T::kDuration, "0ms..5m", "10s", kNew, "How long one waits."},
+    {"idle", T::kDuration, "0ms..5m", "10s", kNew,
+     "How long one waits for its client's next transaction and, where client_address is `none` "
+     "and nobody has logged in, for the next client's (16 at most, a worker and endpoint)."},
     {"transactions", T::kCount, "1..100000", "100", kNew, "Transactions on one connection."},
 };
 

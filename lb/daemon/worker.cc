@@ -51,6 +51,7 @@ Worker::Worker(int index, Shared& shared, LdapHelper& ldap_helper, metrics::Regi
       picker_(index, rng_),
       env_{loop_, dialer_, resolver_, rng_, picker_, recorder_, log_, *this, nullptr},
       directories_(loop_, dialer_, ldap_dialer_, resolver_),
+      idle_legs_(loop_),
       drain_timer_(loop_.timers(), io::Timer::Invoke<&Worker::DrainTick, Worker>, this),
       flush_timer_(loop_.timers(), io::Timer::Invoke<&Worker::FlushTick, Worker>, this) {
   recorder_.EventLoopLag(index_, base::Duration::zero());  // its gauges exist from now on
@@ -77,6 +78,7 @@ void Worker::Apply(WorkerParts parts, std::vector<ListenSocket> sockets) {
     env_.parts = std::move(mine);
     const conf::Smtp& smtp = env_.parts->config->smtp;
     spool_.Configure(smtp.spool_dir, smtp.spool_total);
+    idle_legs_.CloseAll();
     std::map<std::string, Listening> wanted;
     for (ListenSocket& socket : *shared_sockets) {
       Listening& listening = wanted[socket.key];
@@ -245,6 +247,7 @@ void Worker::BeginDrain(base::Duration spread) {
   loop_.Post([this, spread] {
     if (is_draining_) return;
     is_draining_ = true;
+    idle_legs_.Stop();
     for (auto& [key, listening] : listening_) {
       listening.socket->DrainAccepts();
       listening.socket->Close();
@@ -275,6 +278,7 @@ void Worker::DrainTick() {
 
 void Worker::LeaveEndpoint(const balance::EndpointState& endpoint) {
   loop_.Post([this, &endpoint] {
+    idle_legs_.LeaveEndpoint(endpoint);
     // One that ends meanwhile is deleted later.
     std::vector<session::Session*> all;
     for (session::Session* s = sessions_; s != nullptr; s = s->next_in_host) all.push_back(s);
@@ -293,6 +297,7 @@ void Worker::Stop() {
 void Worker::StopNow() {
   is_stopping_ = true;
   is_draining_ = true;
+  idle_legs_.Stop();
   drain_timer_.Cancel();
   for (auto& [key, listening] : listening_) {
     listening.socket->Close();

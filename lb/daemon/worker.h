@@ -26,6 +26,7 @@
 #include "lb/net/event_loop.h"
 #include "lb/net/tcp_dialer.h"
 #include "lb/net/tcp_listener.h"
+#include "lb/session/idle_legs.h"
 #include "lb/session/intake.h"
 #include "lb/session/session_env.h"
 #include "metrics/recorder.h"
@@ -90,6 +91,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
   void AuthSucceeded(const base::IpAddress& client, const std::string& user) override;
   size_t HighWater(size_t wanted_bytes) const override;
+  session::IdleLegs* idle_legs() override { return &idle_legs_; }
   balance::Pins& pins() override { return shared_.pins; }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
@@ -130,6 +132,7 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   balance::Picker picker_;
   session::SessionEnv env_;
   OwnDirectories directories_;
+  session::IdleLegs idle_legs_;
 
   std::map<std::string, Listening> listening_;
   std::vector<std::unique_ptr<net::TcpListener>> closed_listeners_;

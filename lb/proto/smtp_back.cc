@@ -81,6 +81,11 @@ SmtpBack::Step SmtpBack::OnConnected(std::string& out) {
   return {};
 }
 
+SmtpBack::Step SmtpBack::OnReused(std::string& out) {
+  if (state_ == State::kConnecting) SayHello(State::kHelloAsClient, out);
+  return {};
+}
+
 SmtpBack::Step SmtpBack::OnTls(std::string& out) {
   reader_.Reset();
   if (state_ == State::kTls) {

@@ -83,6 +83,8 @@ class SmtpBack {
 
   // TCP is up.
   Step OnConnected(std::string& out);
+  // Instead: a leg that has been ready for another client says EHLO for this one.
+  Step OnReused(std::string& out);
   // A handshake is done.
   Step OnTls(std::string& out);
   // Answers kNeedName; kTempUnavailable if it is not known in time.

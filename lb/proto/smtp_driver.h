@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@
 #include "lb/base/end_cause.h"
 #include "lb/proto/sasl.h"
 #include "lb/proto/smtp_back.h"
+#include "lb/proto/smtp_extensions.h"
 #include "lb/proto/smtp_grammar.h"
 #include "lb/proto/smtp_journal.h"
 
@@ -63,6 +65,7 @@ struct SmtpSettings {
   uint64_t replay_limit = 0;  // of memory and file together; not above replay_memory: no file
   uint32_t retries = 2;
   uint32_t leg_transactions = 100;
+  bool passes_legs_on = false;  // the driver takes DropLeg::idle
   base::Duration greet_delay{};
   SmtpLimits limits;
   SmtpTimeouts timeouts;
@@ -101,6 +104,17 @@ struct SmtpLegFacts {
   conf::Reauth reauth = conf::Reauth::kReplay;
   bool keeps_credentials = true;  // after a login here there may be another with the same
 };
+
+// A leg that waits for a transaction, as it passes from one client's relay to another's.
+struct SmtpIdleLeg {
+  SmtpExtensions extensions;
+  std::string hello;  // the name that was said there
+  uint32_t num_transactions = 0;
+  base::MonoTime idle_until;
+};
+
+// How a client of a backend takes leave.
+inline constexpr std::string_view kSmtpQuit = "QUIT\r\n";
 
 struct RouteAnswer {
   enum class Kind : uint8_t {
@@ -150,6 +164,8 @@ struct DropLeg {
   enum class How : uint8_t { kGently, kAtOnce };
   LegId leg = 0;
   How how = How::kAtOnce;
+  // Another client may have the leg; QUIT was not said. Null: nobody may.
+  std::unique_ptr<SmtpIdleLeg> idle{};
 };
 struct StartTlsOn {
   base::Side side = base::Side::kFront;

@@ -62,9 +62,46 @@ void SmtpRelay::OnNobody(LegId leg, bool has_untried, MonoTime now) {
   FinishCall();
 }
 
+bool SmtpRelay::MayShare(const SmtpLegFacts& facts) const {
+  return settings_.passes_legs_on && !settings_.is_submission && login_ == nullptr &&
+         facts.client_address == conf::ClientAddress::kNone;
+}
+
 void SmtpRelay::OnLegPicked(LegId leg, const SmtpLegFacts& facts, MonoTime now) {
   now_ = now;
   if (leg != leg_.id) return;
+  BuildLadder(facts);
+  leg_.phase = Phase::kConnect;
+  leg_.deadline = now_ + settings_.timeouts.connect;
+  FinishCall();
+}
+
+// What another client's messages have left there is cleared by RSET; the name of this one is said
+// where that one's was another.
+void SmtpRelay::OnLegTaken(LegId leg, const SmtpLegFacts& facts, const SmtpIdleLeg& idle,
+                           MonoTime now) {
+  now_ = now;
+  if (leg != leg_.id) return;
+  POSTERN_DCHECK(MayShare(facts));
+  BuildLadder(facts);
+  leg_.is_dirty = leg_.is_reused = true;
+  leg_.num_transactions = idle.num_transactions;
+  if (idle.hello == hello_) {
+    leg_.ladder.reset();
+    leg_.state = Leg::State::kReady;
+    leg_.phase = Phase::kCommand;
+    leg_.extensions = idle.extensions;
+    ++leg_.num_transactions;
+    PumpEnvelope();
+  } else {
+    leg_.phase = Phase::kHello;
+    leg_.deadline = now_ + settings_.timeouts.greeting;
+    RunLadder(leg_.ladder->OnReused(back_output_));
+  }
+  FinishCall();
+}
+
+void SmtpRelay::BuildLadder(const SmtpLegFacts& facts) {
   SmtpBackSettings settings;
   settings.tls = facts.tls;
   settings.is_lmtp = facts.is_lmtp;
@@ -86,10 +123,7 @@ void SmtpRelay::OnLegPicked(LegId leg, const SmtpLegFacts& facts, MonoTime now) 
   leg_.hello = hello_;
   leg_.reader = SmtpReplyReader(settings.limits);
   leg_.ladder = std::make_unique<SmtpBack>(std::move(settings));
-  leg_.phase = Phase::kConnect;
   leg_.phase_began = now_;
-  leg_.deadline = now_ + settings_.timeouts.connect;
-  FinishCall();
 }
 
 // --- the ladder -------------------------------------------------------------------------------
@@ -152,13 +186,13 @@ void SmtpRelay::OnLadderReady() {
     LoginOk();
     LetGoOfLeg();
   } else {
-    leg_.num_transactions = 1;
+    ++leg_.num_transactions;
     PumpEnvelope();
   }
 }
 
-// Has the backend all that this message uses?
 bool SmtpRelay::CoversTransaction(const SmtpExtensions& extensions) const {
+  if (mail_.has_size && extensions.max_size != 0 && mail_.size > extensions.max_size) return false;
   return TakesText(extensions) && (!mail_.uses_dsn || extensions.dsn);
 }
 
@@ -227,6 +261,7 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
     }
     return OnLegFault(FaultNow(FaultKind::kTempfail, OneLine(reply.lines)));
   }
+  if (reply.code >= 400) leg_.has_refused = true;
   if (expected.num_more > 0) {
     --leg_.expected.front().num_more;
   } else {
@@ -458,11 +493,26 @@ bool SmtpRelay::MaySayQuit() const {
 void SmtpRelay::CloseLeg(DropLeg::How how) {
   if (leg_.id == 0) return;
   if (!MaySayQuit() && mail_.stage != Stage::kHandedOver) how = DropLeg::How::kAtOnce;
-  if (how == DropLeg::How::kGently) back_output_ += "QUIT\r\n";
+  if (how == DropLeg::How::kGently) back_output_ += kSmtpQuit;
   // Nobody will read what was still to be written there; the journal may be gone by then.
   for (SmtpAction& action : actions_)
     if (auto* const text = std::get_if<ToBack>(&action)) text->bytes = {};
   actions_.emplace_back(DropLeg{leg_.id, how});
+  leg_ = {};
+}
+
+// The session is over: another client may have the leg that nothing is known to hang on.
+void SmtpRelay::PassLegOn() {
+  const bool is_clean = leg_.state == Leg::State::kReady && leg_.is_idle && leg_.expected.empty() &&
+                        !leg_.is_early && !leg_.has_refused;
+  if (!is_clean || !MayShare(leg_.facts) || leg_.deadline <= now_)
+    return CloseLeg(DropLeg::How::kGently);
+  auto idle = std::make_unique<SmtpIdleLeg>();
+  idle->extensions = leg_.extensions;
+  idle->hello = std::move(leg_.hello);
+  idle->num_transactions = leg_.num_transactions;
+  idle->idle_until = leg_.deadline;
+  actions_.emplace_back(DropLeg{leg_.id, DropLeg::How::kAtOnce, std::move(idle)});
   leg_ = {};
 }
 

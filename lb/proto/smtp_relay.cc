@@ -328,10 +328,13 @@ void SmtpRelay::SayGoodbye(SmtpText text, SessionResult result, std::string why)
 void SmtpRelay::End(SessionResult result, Side side, std::string why) {
   base::EndCause cause{result, side, FrontPhase(), std::move(why)};
   if (mail_.stage != Stage::kNone) ReportTransaction({}, cause);
-  CloseLeg(mail_.stage == Stage::kNone || mail_.stage == Stage::kEnvelope ||
-                   mail_.stage == Stage::kHandedOver
-               ? DropLeg::How::kGently
-               : DropLeg::How::kAtOnce);
+  const bool has_text = mail_.stage != Stage::kNone && mail_.stage != Stage::kEnvelope &&
+                        mail_.stage != Stage::kHandedOver;
+  if (has_text) {
+    CloseLeg(DropLeg::How::kAtOnce);
+  } else {
+    PassLegOn();
+  }
   replies_.Finish({});
   front_ = Front::kEnded;
   wait_ = Wait::kNothing;

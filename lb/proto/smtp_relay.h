@@ -73,6 +73,9 @@ class SmtpRelay {
   void OnRoute(const RouteAnswer& answer, base::MonoTime now);
 
   void OnLegPicked(LegId leg, const SmtpLegFacts& facts, base::MonoTime now);
+  // Instead of OnLegPicked: one that another client has left there; facts allow it (MayShare).
+  void OnLegTaken(LegId leg, const SmtpLegFacts& facts, const SmtpIdleLeg& idle,
+                  base::MonoTime now);
   // Nobody can take it; are there any that were not tried, being down or full?
   void OnNobody(LegId leg, bool has_untried, base::MonoTime now);
   void OnLegConnected(LegId leg, base::MonoTime now);
@@ -117,6 +120,10 @@ class SmtpRelay {
   [[nodiscard]] LegId leg() const { return leg_.id; }
   [[nodiscard]] EndpointRef leg_endpoint() const { return leg_.facts.endpoint; }
   [[nodiscard]] bool is_leg_lmtp() const { return leg_.facts.is_lmtp; }
+  // May a leg there pass from client to client? Not where the backend is told of them.
+  [[nodiscard]] bool MayShare(const SmtpLegFacts& facts) const;
+  // Has a backend all that the message under way uses?
+  [[nodiscard]] bool CoversTransaction(const SmtpExtensions& extensions) const;
   // What the backend owes an answer to, and since when; nothing: it is not its turn.
   struct Outstanding {
     base::Phase phase = base::Phase::kConnect;
@@ -259,9 +266,10 @@ class SmtpRelay {
     bool is_replaying = false;  // it has not been given all of the journal yet
     uint64_t replayed_bytes = 0;
     bool is_idle = false;
-    bool is_early = false;   // what is unread came when no answer was due
-    bool is_dirty = false;   // RSET is due before the next MAIL
-    bool is_reused = false;  // served before, and has not answered anything of this work
+    bool is_early = false;     // what is unread came when no answer was due
+    bool is_dirty = false;     // RSET is due before the next MAIL
+    bool is_reused = false;    // served before, and has not answered anything of this work
+    bool has_refused = false;  // something: servers count errors, and slow down or hang up
     uint32_t num_transactions = 0;
     size_t unsent_bytes = 0;
     base::Phase phase = base::Phase::kConnect;
@@ -378,10 +386,10 @@ class SmtpRelay {
   void ChooseLeg(bool is_idle_leg_good);
   void OpenAnother();
   void ReuseLeg();
+  void BuildLadder(const SmtpLegFacts& facts);
   void RunLadder(SmtpBack::Step step);
   void OnLadderReady();
   void NotePhase(base::Phase next);
-  [[nodiscard]] bool CoversTransaction(const SmtpExtensions& extensions) const;
   [[nodiscard]] bool TakesText(const SmtpExtensions& extensions) const;
   void TakeReply(const SmtpReply& reply);
   void OnLegFault(SmtpLegFault fault);
@@ -390,6 +398,7 @@ class SmtpRelay {
   void GiveUp(base::ByteView reply);
   [[nodiscard]] bool MaySayQuit() const;
   void CloseLeg(DropLeg::How how);
+  void PassLegOn();   // or closes it
   void LetGoOfLeg();  // idle, or closed if it cannot serve again
   void ArmLeg();
   void OnLegDeadline();

@@ -76,6 +76,7 @@ struct ClientFacts {
   base::MonoTime accepted;     // absolute deadlines count from here
 };
 
+class IdleLegs;
 class Session;
 
 // Owner of the sessions of a worker.
@@ -97,6 +98,8 @@ class SessionHost {
   [[nodiscard]] virtual size_t HighWater(size_t wanted_bytes) const { return wanted_bytes; }
   // Whose users are where, in exclusive pools.
   [[nodiscard]] virtual balance::Pins& pins() = 0;
+  // Where legs wait for the next client; null: each session keeps its own.
+  [[nodiscard]] virtual IdleLegs* idle_legs() { return nullptr; }
   // A live back leg has learned what the endpoint can do.
   virtual void LearnedCapabilities(const balance::Endpoint& endpoint,
                                    std::vector<std::string> capabilities) = 0;

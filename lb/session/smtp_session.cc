@@ -26,7 +26,7 @@ proto::SmtpFrontTls FrontTlsOf(const ListenerSettings& listener, const Stream& f
 }
 
 proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& front,
-                               bool has_spool) {
+                               bool has_spool, const IdleLegs* idle_legs) {
   const conf::Listener& conf = listener.conf;
   proto::SmtpSettings settings;
   settings.is_submission = conf.protocol == conf::Protocol::kSubmission;
@@ -43,6 +43,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   settings.replay_limit = has_spool ? listener.smtp.replay_limit : 0;
   settings.retries = listener.smtp.retries;
   settings.leg_transactions = listener.smtp.legs_transactions;
+  settings.passes_legs_on = idle_legs != nullptr;
   settings.greet_delay = conf.greet_delay;
   const conf::Limits& limits = conf.limits;
   settings.limits = {limits.line,    limits.sasl_line,    limits.reply_lines,  limits.recipients,
@@ -74,7 +75,8 @@ SmtpSession::SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings
       client_(client),
       front_(std::move(front)),
       settings_(SettingsOf(*listener_, *front_,
-                           env_.host.spool() != nullptr && listener_->smtp.spool_total > 0)),
+                           env_.host.spool() != nullptr && listener_->smtp.spool_total > 0,
+                           env_.host.idle_legs())),
       relay_(settings_, {client_.client, client_.local, client_.accepted}, *this, *this),
       timer_(env.loop.timers(), io::Timer::Invoke<&SmtpSession::OnTimer, SmtpSession>, this) {
   account_.session = client_.session_id;
@@ -348,7 +350,9 @@ void SmtpSession::Do(proto::SpoolClose&) {
 
 void SmtpSession::Do(proto::DropLeg& action) {
   FlushBack();
-  if (action.leg == back_.leg) ReleaseBack(action.how, SessionResult::kClientQuit);
+  if (action.leg != back_.leg) return;
+  if (action.idle != nullptr) action.how = PassLegOn(std::move(*action.idle));
+  ReleaseBack(action.how, SessionResult::kClientQuit);
 }
 
 void SmtpSession::Do(proto::StartTlsOn& action) {

@@ -114,6 +114,9 @@ class SmtpSession final : public Session,
                                                    std::vector<balance::EndpointId> excluded);
   void SetBusy();
   void SetFree(base::SessionResult result);
+  [[nodiscard]] bool TakeIdleLeg(const proto::SmtpLegFacts& facts);
+  // How what is left of it is to be released.
+  [[nodiscard]] proto::DropLeg::How PassLegOn(proto::SmtpIdleLeg idle);
   void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);
   [[nodiscard]] bool HasNoSocket() const;
   [[nodiscard]] bool IsIdleLegGood(const balance::Home& home) const;

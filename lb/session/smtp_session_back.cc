@@ -5,6 +5,7 @@
 
 #include "lb/base/check.h"
 #include "lb/session/exclusive.h"
+#include "lb/session/idle_legs.h"
 #include "lb/session/smtp_session.h"
 
 namespace postern::session {
@@ -317,8 +318,31 @@ void SmtpSession::Do(proto::OpenLeg& action) {
       std::any_of(home.members.begin(), home.members.end(), [](const balance::Endpoint* member) {
         return member->conf->reauth == conf::Reauth::kReplay;
       });
+  if (TakeIdleLeg(facts)) return;
   relay_.OnLegPicked(action.leg, facts, env_.loop.Now());
   back_.stream = back_.dial->Next(env_, *this);
+}
+
+// One that another client has left at the endpoint that was picked.
+bool SmtpSession::TakeIdleLeg(const proto::SmtpLegFacts& facts) {
+  if (!relay_.MayShare(facts)) return false;
+  std::optional<IdleLegs::Leg> taken =
+      env_.host.idle_legs()->Take(*back_.state, parts_, relay_, *this);
+  if (!taken) return false;
+  back_.stream = std::move(taken->stream);
+  back_.is_ladder_done = true;
+  relay_.OnLegTaken(back_.leg, facts, taken->state, env_.loop.Now());
+  return true;
+}
+
+// Nobody who comes now can use one of a former snapshot.
+proto::DropLeg::How SmtpSession::PassLegOn(proto::SmtpIdleLeg idle) {
+  if (back_.parts != env_.parts) {
+    WriteBack(proto::kSmtpQuit);
+    return proto::DropLeg::How::kGently;
+  }
+  env_.host.idle_legs()->Put({std::move(back_.stream), back_.state, back_.parts, std::move(idle)});
+  return proto::DropLeg::How::kAtOnce;
 }
 
 void SmtpSession::StartBackTls() {

@@ -213,6 +213,8 @@ void SmtpSession::OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault)
 
 void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
   if (leg != back_.leg) return;
+  // A leg of another client's said its phases then, and is in clear or not as it was.
+  const bool is_new = !back_.is_ladder_done;
   env_.picker.Succeeded(*back_.endpoint);
   back_.is_ladder_done = true;
   for (size_t i = 0; i < back_.ladder_s.size(); ++i)
@@ -220,7 +222,7 @@ void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
       back_.state->CountPhase(env_.picker.worker(), balance::kTimedPhases[i],
                               std::chrono::duration_cast<base::Duration>(
                                   std::chrono::duration<double>(back_.ladder_s[i])));
-  if (!back_.stream->in_tls())
+  if (is_new && !back_.stream->in_tls())
     env_.recorder.PlaintextSession(Side::kBack, back_.endpoint->conf->protocol);
   const balance::EndpointFacts* facts = back_.dial->facts();
   if (facts == nullptr || !facts->has_capabilities ||

@@ -14,6 +14,7 @@ namespace {
 
 using testing::Contains;
 using testing::ElementsAre;
+using testing::IsSupersetOf;
 using testing::Not;
 
 // Two endpoints of a protocol, of which nothing is known at first.
@@ -52,6 +53,46 @@ TEST_F(AnnounceTest, SmtpIsWhatAllHaveAndTheSmallestSize) {
               ElementsAre("PIPELINING", "SIZE 1000", "8BITMIME", "CHUNKING"));
   listener_.limits.message = 500;
   EXPECT_THAT(Announce().capabilities, Contains("SIZE 500"));
+}
+
+TEST_F(AnnounceTest, SmtpLeavesOutWhatOneOfTwoLacks) {
+  Use(conf::Protocol::kSmtp);
+  const std::vector<std::string> all = {"PIPELINING", "8BITMIME", "SMTPUTF8", "DSN"};
+  Learn(0, all);
+  Learn(1, all);
+  EXPECT_THAT(Announce().capabilities, IsSupersetOf(all));
+  for (size_t lacking = 0; lacking < all.size(); ++lacking) {
+    std::vector<std::string> others = all;
+    others.erase(others.begin() + static_cast<std::ptrdiff_t>(lacking));
+    Learn(1, others);
+    EXPECT_THAT(Announce().capabilities, Not(Contains(all[lacking])));
+    EXPECT_THAT(Announce().capabilities, IsSupersetOf(others));
+  }
+  // A server that was upgraded.
+  Learn(1, all);
+  EXPECT_THAT(Announce().capabilities, IsSupersetOf(all));
+}
+
+// What it said last holds, or the announcement would change with each fall and rise.
+TEST_F(AnnounceTest, AnEndpointThatIsDownCountsWithWhatItSaidLast) {
+  Use(conf::Protocol::kSmtp);
+  Learn(0, {"PIPELINING", "SIZE 3000", "8BITMIME", "DSN"});
+  Learn(1, {"PIPELINING", "SIZE 1000", "8BITMIME"});
+  const std::vector<std::string> before = Announce().capabilities;
+  endpoints_[1].state->health = balance::Health::kDown;
+  endpoints_[1].state->admin = balance::AdminState::kMaintenance;
+  EXPECT_EQ(Announce().capabilities, before);
+  EXPECT_THAT(before, Not(Contains("DSN")));
+  EXPECT_THAT(before, Contains("SIZE 1000"));
+}
+
+TEST_F(AnnounceTest, WhoIsNotEligibleAnyMoreTakesNothingAway) {
+  Use(conf::Protocol::kSmtp);
+  Learn(0, {"PIPELINING", "8BITMIME", "DSN"});
+  Learn(1, {"PIPELINING", "8BITMIME"});
+  EXPECT_THAT(Announce().capabilities, Not(Contains("DSN")));
+  endpoints_.pop_back();  // as a reload does
+  EXPECT_THAT(Announce().capabilities, Contains("DSN"));
 }
 
 TEST_F(AnnounceTest, WhatIsNotKnownYetPromisesTheUsualOnly) {

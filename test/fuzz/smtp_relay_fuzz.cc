@@ -97,6 +97,9 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     has_relay_ = config[1] & 64;
     has_lmtp_ = config[1] & 128;
     settings_.leg_transactions = 1 + config[2] % 4;
+    settings_.passes_legs_on = config[2] & 128;
+    left_.hello = config[2] & 64 ? "client.example" : "other.example";
+    left_.extensions = proto::ParseEhloReply(kBackLines[config[2] & 32 ? 1 : 17]);
     settings_.limits.recipients = 20;
     settings_.limits.message = 60 << 10;
     settings_.limits.line = 300;
@@ -435,15 +438,17 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
         continue;
       leg_ = action.leg;
       endpoint_ = endpoint;
-      is_connected_ = wants_back_tls_ = false;
+      wants_back_tls_ = false;
       is_first_ = true;
       back_.clear();
       text_ = "\r\n";
       num_ends_ = 0;
       unsent_ = 0;
       chunk_left_ = 0;
-      relay_->OnLegPicked(leg_, {endpoint, IsLmtp(endpoint), tls_, address_, "alice"}, now_);
-      return;
+      const proto::SmtpLegFacts facts{endpoint, IsLmtp(endpoint), tls_, address_, "alice"};
+      is_connected_ = relay_->MayShare(facts) && relay_->CoversTransaction(left_.extensions);
+      if (is_connected_) return relay_->OnLegTaken(leg_, facts, left_, now_);
+      return relay_->OnLegPicked(leg_, facts, now_);
     }
     relay_->OnNobody(action.leg, false, now_);
   }
@@ -451,6 +456,10 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   void Do(proto::DropLeg& action) {
     chunk_left_ = 0;  // it ends within one where the octets were taken back
     FlushBack();
+    if (action.idle != nullptr) {
+      POSTERN_CHECK(address_ == conf::ClientAddress::kNone && relay_->user().empty());
+      POSTERN_CHECK(relay_->back_output().empty() && num_ends_ == 0);
+    }
     if (action.leg == leg_) leg_ = 0;
   }
 
@@ -529,6 +538,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   base::MonoTime now_{std::chrono::hours(1)};
   std::unique_ptr<proto::SmtpRelay> relay_;
   std::string front_, back_, text_, said_since_end_;
+  proto::SmtpIdleLeg left_;  // by another client, at any endpoint, again and again
   proto::LegId leg_ = 0;
   proto::EndpointRef endpoint_ = nullptr;
   std::optional<std::string> file_;  // the journal's

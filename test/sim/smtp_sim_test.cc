@@ -35,18 +35,22 @@ class Simulation {
       if (rng_.Below(2) == 0) ChooseFault(2);
       if (rng_.Below(4) == 0) ChooseFault(3);
     }
+    // Several clients in turn, whose legs go on to the next where nobody logs in.
+    world_.shares_legs = rng_.Below(2) == 0;
+    if (world_.shares_legs) num_clients_ = 1 + rng_.Below(4);
+    if (rng_.Below(3) == 0) world_.config.smtp.legs_transactions = 2;
+    if (rng_.Below(3) == 0) world_.config.smtp.legs_idle = std::chrono::seconds(1);
   }
 
   void Run() {
     world_.Begin();
-    ScheduleLoss();
-    if (Greets()) {
-      const uint64_t num_messages = 1 + rng_.Below(3);
-      for (uint64_t i = 0; i < num_messages && !is_over_; ++i) Deliver(i);
-      if (!is_over_ && rng_.Below(4) > 0) {
-        const int code = Ask("QUIT");
-        EXPECT_TRUE(code == 221 || is_faulty_) << code;
-      }
+    Visit();
+    for (uint64_t i = 1; i < num_clients_ && WaitForNobody(); ++i) {
+      DisturbIdleLegs();
+      world_.BeginNext();
+      replies_.clear();
+      is_over_ = false;
+      Visit();
     }
     Check();
   }
@@ -54,16 +58,56 @@ class Simulation {
  private:
   [[nodiscard]] bool is_submission() const { return protocol_ == conf::Protocol::kSubmission; }
 
+  void Visit() {
+    ScheduleLoss();
+    if (Greets()) {
+      const uint64_t num_messages = 1 + rng_.Below(3);
+      for (uint64_t i = 0; i < num_messages && !is_over_; ++i) Deliver();
+      if (!is_over_ && rng_.Below(4) > 0) {
+        const int code = Ask("QUIT");
+        EXPECT_TRUE(code == 221 || is_faulty_) << code;
+      }
+    }
+  }
+
+  // The client is gone, and what it has left behind is at peace.
+  bool WaitForNobody() {
+    world_.client().CloseGently();
+    for (int i = 0; i < 20000 && world_.session != nullptr; ++i)
+      world_.Wait(std::chrono::milliseconds(100));
+    EXPECT_EQ(world_.session, nullptr);
+    if (rng_.Below(4) == 0) world_.Wait(std::chrono::milliseconds(rng_.Below(12'000)));
+    return world_.session == nullptr;
+  }
+
+  // No fault that a client could notice.
+  void DisturbIdleLegs() {
+    SmtpServer& server = world_.server(1 + static_cast<int>(rng_.Below(2)));
+    switch (rng_.Below(8)) {
+      case 0:
+        return server.End("reset");
+      case 1:
+        return server.End("close");
+      case 2:
+        if (server.num_open() > 0) server.stream()->Write("421 4.4.2 too long\r\n");
+        return;
+      case 3:
+        return world_.Reload();
+      default:
+        return;
+    }
+  }
+
   // Up to the first message.
   bool Greets() {
-    if (!Gets(220, WaitReply()) || !Gets(250, Ask("EHLO client.example"))) return false;
+    name_ = rng_.Below(2) == 0 ? "client.example" : "other.example";
+    if (!Gets(220, WaitReply()) || !Gets(250, Ask("EHLO " + name_))) return false;
     if (front_ == conf::TlsMode::kStartTls) {
       if (!Gets(220, Ask("STARTTLS"))) return false;
       world_.StartClientTls();
       for (int i = 0; i < 20 && !world_.client().in_tls(); ++i)
         world_.Wait(std::chrono::seconds(1));
-      if (!Gets(1, world_.client().in_tls()) || !Gets(250, Ask("EHLO client.example")))
-        return false;
+      if (!Gets(1, world_.client().in_tls()) || !Gets(250, Ask("EHLO " + name_))) return false;
     }
     // alice, secret.
     return !is_submission() || Gets(235, Ask("AUTH PLAIN AGFsaWNlAHNlY3JldA=="));
@@ -178,9 +222,10 @@ class Simulation {
     });
   }
 
-  void Deliver(uint64_t number) {
+  void Deliver() {
     Sent sent;
-    sent.id = "m" + std::to_string(number);
+    sent.id = {'m', static_cast<char>('a' + sent_.size())};
+    sent.hello = name_;
     sent.text = "Subject: " + sent.id + "\r\n\r\n";
     const uint64_t most_lines = rng_.Below(40) == 0 ? 4000 : 60;
     for (uint64_t i = rng_.Below(most_lines); i > 0; --i) {
@@ -337,6 +382,7 @@ class Simulation {
           if (sent.id == id) {
             is_known = true;
             EXPECT_EQ(message.text, message.is_chunked ? sent.text : Dotted(sent.text));
+            EXPECT_EQ(message.hello, sent.hello);
             EXPECT_TRUE(sent.is_finished) << "a partial message was completed";
             if (sent.reply / 100 == 2) {
               EXPECT_EQ(message.to, sent.to);
@@ -354,7 +400,7 @@ class Simulation {
   }
 
   struct Sent {
-    std::string id, text;
+    std::string id, hello, text;
     std::vector<std::string> to;  // that were accepted
     bool is_finished = false;
     int reply = 0;
@@ -366,6 +412,8 @@ class Simulation {
   SmtpWorld world_;
   std::vector<Sent> sent_;
   std::string replies_;
+  std::string name_;  // of the client that is there
+  uint64_t num_clients_ = 1;
   bool is_over_ = false;
   bool is_faulty_ = false;
 };

@@ -26,6 +26,14 @@ class SmtpServer::Connection final : public Stream::Observer {
   }
   [[nodiscard]] bool is_open() const { return !is_over_; }
   SimStream& stream() { return *stream_; }
+  void End(const std::string& how) {
+    is_over_ = true;
+    if (how == "reset") {
+      stream_->Reset();
+    } else {
+      stream_->CloseGently();
+    }
+  }
   void Read() {
     while (!is_over_ && !is_hanging_ && TakeLine()) {
     }
@@ -71,12 +79,8 @@ class SmtpServer::Connection final : public Stream::Observer {
     }
     if (words == "hang") {
       is_hanging_ = true;
-    } else if (words == "reset") {
-      is_over_ = true;
-      stream_->Reset();
-    } else if (words == "close") {
-      is_over_ = true;
-      stream_->CloseGently();
+    } else if (words == "reset" || words == "close") {
+      End(words);
     } else if (words == "half") {
       is_over_ = true;
       stream_->Write(usual.substr(0, usual.size() / 2));
@@ -172,9 +176,11 @@ class SmtpServer::Connection final : public Stream::Observer {
       std::string lines = "250-" + server_.name_;
       for (const std::string& keyword : server_.keywords) lines += "\r\n250-" + keyword;
       lines[lines.rfind("250-") + 3] = ' ';
+      hello_ = line.substr(5);
       Say("EHLO" + line.substr(4), lines);
     } else if (begins("MAIL FROM:<")) {
       message_ = {};
+      message_.hello = hello_;
       message_.from = line.substr(11, line.find('>') - 11);
       Say(line, "250 2.1.0 Ok");
     } else if (begins("RCPT TO:<")) {
@@ -214,6 +220,7 @@ class SmtpServer::Connection final : public Stream::Observer {
   SmtpServer& server_;
   std::unique_ptr<SimStream> stream_;
   Message message_;
+  std::string hello_;
   Flood flood_;
   bool has_header_ = false;
   bool is_flooding_ = false;
@@ -243,6 +250,12 @@ int SmtpServer::num_open() const {
 
 SimStream* SmtpServer::stream() {
   return connections_.empty() ? nullptr : &connections_.back()->stream();
+}
+
+void SmtpServer::End(const std::string& how) {
+  const auto newest = std::find_if(connections_.rbegin(), connections_.rend(),
+                                   [](const auto& each) { return each->is_open(); });
+  if (newest != connections_.rend()) (*newest)->End(how);
 }
 
 void SmtpServer::ReadAgain() {
@@ -326,8 +339,8 @@ SmtpWorld::~SmtpWorld() {
     client_->Close();
     loop.RunFor(std::chrono::minutes(15));
     EXPECT_EQ(session, nullptr) << "the session has not ended";
-    EXPECT_EQ(num_retired, 1);
-    EXPECT_EQ(accounts.size(), 1U);
+    EXPECT_EQ(num_retired, num_begun);
+    EXPECT_EQ(accounts.size(), static_cast<size_t>(num_begun));
     EXPECT_EQ(replay_memory, 0U);
     EXPECT_EQ(disk.num_open, 0);
     for (const conf::Backend& backend : config.backends) {
@@ -404,7 +417,19 @@ void SmtpWorld::Begin() {
   settings_ = its;
   env_.emplace(
       session::SessionEnv{loop, net, *this, rng, picker_, meters_->recorder, *this, *this, parts});
+  BeginSession();
+}
 
+void SmtpWorld::BeginNext() {
+  Settle();
+  ASSERT_EQ(session, nullptr) << "one client at a time";
+  client_end_ = io::StreamEnd::kNone;
+  received_.clear();
+  BeginSession();
+}
+
+void SmtpWorld::BeginSession() {
+  ++num_begun;
   const auto client = *base::SocketAddress::Parse(client_address);
   const auto local = *base::SocketAddress::Parse("198.51.100.1:25");
   auto [client_end, server_end] = net.Pair(client, local);
@@ -417,7 +442,7 @@ void SmtpWorld::Begin() {
     } quiet;
     server_end->SetObserver(&quiet);
     io::TlsRequest server;
-    server.settings = its->tls.get();
+    server.settings = settings_->tls.get();
     server_end->StartTls(server);
     StartClientTls();
   }
@@ -433,7 +458,7 @@ void SmtpWorld::Begin() {
   facts.client = client;
   facts.local = local;
   facts.accepted = loop.Now();
-  session = session::MakeSession(*env_, std::move(its), facts, std::move(server_end));
+  session = session::MakeSession(*env_, settings_, facts, std::move(server_end));
   session->Start();
   Settle();
 }

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "lb/base/rng.h"
+#include "lb/session/idle_legs.h"
 #include "lb/session/session_env.h"
 #include "metrics/account.h"
 #include "test/support/flood.h"
@@ -49,6 +50,7 @@ class SmtpServer {
   struct Message {
     std::string from, text;  // by DATA with its dots doubled, as it came
     std::vector<std::string> to;
+    std::string hello;  // of whom it came from
     bool is_chunked = false;
   };
   std::vector<Message> messages;
@@ -58,6 +60,8 @@ class SmtpServer {
   // The newest connection; null: none is left.
   [[nodiscard]] SimStream* stream();
   void ReadAgain();
+  // The newest open connection, as answers say it: "reset" or "close"; none: no matter.
+  void End(const std::string& how);
 
  private:
   class Connection;
@@ -91,10 +95,13 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   std::string early;       // what the client says before it has heard anything
   std::string client_address = "192.0.2.7:4711";
   bool wants_peer_name = false;
+  bool shares_legs = false;    // with the clients that come later
   bool checks_metrics = true;  // when it goes; a scrape costs more than a session
   std::map<std::string, std::vector<base::IpAddress>> addresses;  // of a backend, if more than one
 
   void Begin();
+  // Another client, once the one before is gone.
+  void BeginNext();
   // A new snapshot of the same configuration, as after a reload.
   void Reload();
 
@@ -135,6 +142,7 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   bool is_auth_blocked = false;
   bool is_short_of_buffers = false;  // all sessions together hold too much
   uint64_t replay_memory = 0;
+  int num_begun = 0;
   int num_retired = 0;
   std::vector<std::function<void(const io::PeerName&)>> name_lookups;
 
@@ -142,12 +150,15 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   base::SeededRng rng;
   SimNet net;
   SimSpool disk;
+  session::IdleLegs left_legs{loop};
   std::unique_ptr<session::Session> session;  // null once it has retired and was deleted
 
  private:
   class ClientEar;
   [[nodiscard]] std::shared_ptr<const session::Parts> BuildParts();
+  void BeginSession();
   void Retire(session::Session& ended) override;
+  session::IdleLegs* idle_legs() override { return shares_legs ? &left_legs : nullptr; }
   balance::Pins& pins() override { return held_users; }
   bool AuthBlocked(const base::IpAddress& client, const std::string& user) override;
   void AuthFailed(const base::IpAddress& client, const std::string& user) override;
