@@ -169,8 +169,15 @@ void SmtpBack::SayHello(State state, std::string& out) {
   state_ = state;
   const bool is_client = state == State::kHelloAsClient && !settings_.client_name.empty();
   if (is_client) has_client_bytes_ = true;
-  out.append(settings_.is_lmtp ? "LHLO " : "EHLO ");
+  out.append(settings_.is_lmtp ? "LHLO " : SaysHelo() ? "HELO " : "EHLO ");
   out.append(is_client ? settings_.client_name : settings_.own_name).append("\r\n");
+}
+
+// An EHLO behind XCLIENT would make an ESMTP client of one that is none, whatever PROTO has said. What
+// the server can do is known from the EHLO before.
+bool SmtpBack::SaysHelo() const {
+  return state_ == State::kHelloAsClient && WantsXclient() && !settings_.is_esmtp &&
+         !settings_.is_lmtp && settings_.login == nullptr && !settings_.client_name.empty();
 }
 
 SmtpBack::Step SmtpBack::OnHello(const SmtpReply& reply, std::string& out) {
@@ -178,8 +185,10 @@ SmtpBack::Step SmtpBack::OnHello(const SmtpReply& reply, std::string& out) {
     Judge(reply);
     return {};
   }
-  extensions_ = ParseEhloReply(reply.lines);
-  ehlo_lines_ = reply.lines;
+  if (!SaysHelo()) {
+    extensions_ = ParseEhloReply(reply.lines);
+    ehlo_lines_ = reply.lines;
+  }
   if (state_ == State::kHello) {
     if (!extensions_.starttls) {
       Fail(FaultKind::kProtocol, "STARTTLS is not announced");

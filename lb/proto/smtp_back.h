@@ -130,6 +130,7 @@ class SmtpBack {
   Step StartAuth(std::string& out);
   Step OnAuth(const SmtpReply& reply, std::string& out);
   void SayHello(State state, std::string& out);
+  [[nodiscard]] bool SaysHelo() const;
   [[nodiscard]] bool WantsXclient() const {
     return settings_.client_address == conf::ClientAddress::kXclient && !settings_.is_probe;
   }

@@ -22,7 +22,8 @@ constexpr base::Duration kNameWait = std::chrono::seconds(1);
 // The idle leg where it may serve, else another connection.
 void SmtpRelay::ChooseLeg(bool is_idle_leg_good) {
   const bool is_good = is_idle_leg_good && leg_.state == Leg::State::kReady && leg_.is_idle &&
-                       leg_.hello == hello_ && CoversTransaction(leg_.extensions);
+                       leg_.hello == hello_ && leg_.is_esmtp == is_esmtp_ &&
+                       CoversTransaction(leg_.extensions);
   if (is_good) return ReuseLeg();
   CloseLeg(DropLeg::How::kGently);
   OpenAnother();
@@ -121,6 +122,7 @@ void SmtpRelay::BuildLadder(const SmtpLegFacts& facts) {
   leg_.facts = facts;
   leg_.facts.login_user = {};
   leg_.hello = hello_;
+  leg_.is_esmtp = is_esmtp_;
   leg_.reader = SmtpReplyReader(settings.limits);
   leg_.ladder = std::make_unique<SmtpBack>(std::move(settings));
   leg_.phase_began = now_;

@@ -252,7 +252,8 @@ class SmtpRelay {
     std::unique_ptr<SmtpBack> ladder;
     SmtpReplyReader reader{SmtpReplyReader::Limits{}};
     SmtpExtensions extensions;
-    std::string hello;  // the client's name as said there
+    std::string hello;     // the client's name as said there
+    bool is_esmtp = true;  // how it had said it
     bool knows_client = false;
     std::vector<Expected> expected;
     size_t next_recipient = 0;

@@ -162,6 +162,14 @@ class LegsTest(case.Case):
                 for who, user, subject in self.check_logins(backend):
                     self.expect_client(backend, subject, who, user)
 
+    def test_xclient_tells_who_says_helo(self):
+        client = smtplib.SMTP("localhost", self.ports["told", "smtp"], timeout=30, source_address=(ONE[0], 0))
+        client.helo(ONE[1])
+        subjects = [self.send(client), self.send(client)]
+        client.quit()
+        for subject in subjects:
+            self.assertIn("with SMTP ", self.received("told", subject))
+
     # --- and one that is not ----------------------------------------------------------------------
 
     def closed(self):

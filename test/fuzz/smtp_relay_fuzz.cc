@@ -338,8 +338,9 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       bool is_known = line.find_first_not_of(
                           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=") ==
                       ByteView::npos;  // of a login
-      for (const char* verb : {IsLmtp(endpoint_) ? "LHLO " : "EHLO ", "MAIL FROM:<", "RCPT TO:<",
-                               "DATA", "RSET", "QUIT", "STARTTLS", "XCLIENT ", "AUTH ", "BDAT "})
+      for (const char* verb :
+           {IsLmtp(endpoint_) ? "LHLO " : "EHLO ", "HELO ", "MAIL FROM:<", "RCPT TO:<", "DATA",
+            "RSET", "QUIT", "STARTTLS", "XCLIENT ", "AUTH ", "BDAT "})
         is_known = is_known || line.substr(0, std::char_traits<char>::length(verb)) == verb;
       POSTERN_CHECK(is_known);
       if (line.substr(0, 5) == "BDAT ") {

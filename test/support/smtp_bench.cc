@@ -464,6 +464,7 @@ void SmtpBench::BackLine(Leg& leg, const std::string& line) {
     lines[lines.rfind("250-") + 3] = ' ';
     return Answer(leg, line, lines);
   }
+  if (begins("HELO") && !leg.backend->is_lmtp) return Answer(leg, line, "250 " + leg.backend->name);
   if (begins("MAIL FROM:")) {
     leg.message = {};
     leg.message.from = line.substr(11, line.find('>') - 11);

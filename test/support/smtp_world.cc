@@ -178,6 +178,9 @@ class SmtpServer::Connection final : public Stream::Observer {
       lines[lines.rfind("250-") + 3] = ' ';
       hello_ = line.substr(5);
       Say("EHLO" + line.substr(4), lines);
+    } else if (begins("HELO") && !server_.is_lmtp) {
+      hello_ = line.substr(5);
+      Say(line, "250 " + server_.name_);
     } else if (begins("MAIL FROM:<")) {
       message_ = {};
       message_.hello = hello_;
