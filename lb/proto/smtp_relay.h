@@ -144,7 +144,8 @@ class SmtpRelay {
   [[nodiscard]] bool wants_unsent() const { return leg_.is_data_open; }
   // All text was written; the terminator follows as soon as the leg's socket has taken it.
   [[nodiscard]] bool is_terminator_next() const {
-    return mail_.stage == Stage::kEnding && !leg_.is_chunking && !leg_.is_replaying;
+    return mail_.stage == Stage::kEnding && leg_.is_data_open && !leg_.is_chunking &&
+           !leg_.is_replaying;
   }
   // Of the message under way, what its file has not stored yet.
   [[nodiscard]] uint64_t journal_waiting_bytes() const { return journal_.waiting_bytes(); }

@@ -88,6 +88,19 @@ TEST_P(SmtpReplayTest, EndsTheMessageOnlyBehindAllOfIt) {
   EXPECT_EQ(b2().messages[0].text, text_ + "hello\r\n");
 }
 
+// They would wait for it in the socket.
+TEST_P(SmtpReplayTest, CommandsToTheNextBackendAreNoPartsOfAnEnd) {
+  b1().answers["."] = {"hang"};
+  b1().takes_text = false;
+  b2().answers["MAIL"] = {"hang"};
+  BeginText();
+  Text();
+  EXPECT_TRUE(bench_.relay->is_terminator_next());
+  bench_.LoseBack("B1");
+  EXPECT_EQ(CountLines(b2(), "MAIL"), 1);
+  EXPECT_FALSE(bench_.relay->is_terminator_next());
+}
+
 TEST_P(SmtpReplayTest, GivesTheNextBackendNoMoreThanItTakes) {
   bench_.settings.replay_limit = 10 << 20;
   bench_.budget_bytes = 10 << 20;
