@@ -413,7 +413,9 @@ constexpr Key kSmtp[] = {
         "All spool files together; 0: none are made."},
     {"retries", T::kCount, "0..100", "2", kNew, "Times that a transaction may move."},
     Key{"commit", T::kWord, "streaming after_data", "streaming", kNew,
-        "Whether a message goes to the backend while it comes, or after its end."},
+        "Whether a message goes to a backend while it comes, or behind its end: a slow client then "
+        "holds none. Recipients are accepted by their route alone, and what the backend says of "
+        "them is the answer to the message. One that is too long to be kept goes on as it comes."},
     {"legs", T::kObject, "legs", "", kNew, "Connections to backends that wait for more work."},
 };
 

@@ -22,7 +22,6 @@ constexpr NotYet kNotYet[] = {
 
     {K::kDirectory, "allow_unlisted", "", "an address that is no endpoint's is refused for now"},
 
-    {K::kSmtp, "commit", "after_data", "messages are streamed"},
     {K::kDrain, "upgrade_deadline", "", ""},
     {K::kMetrics, "phase_histograms", "pool", "as \"backend\""},
 };

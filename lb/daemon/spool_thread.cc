@@ -215,6 +215,7 @@ void SpoolThread::Fail(File& file, const std::string& why) {
   file.fd.Reset();
   if (!std::exchange(is_failing_, true))
     base::log::Error("spool_failed", {{"dir", file.dir}, {"why", why}});
+  file.loop.Post([this, &loop = file.loop] { distrusted_until_ = loop.Now() + kDistrust; });
   file.Tell(
       [](io::SpoolFile::Observer& observer) { observer.OnSpoolFailed(io::SpoolFault::kDisk); });
 }
@@ -235,6 +236,13 @@ std::unique_ptr<io::SpoolFile> WorkerSpool::Open(io::SpoolFile::Observer& observ
 size_t WorkerSpool::Window() const {
   const uint64_t waiting = thread_.waiting_.load(std::memory_order_relaxed);
   return waiting < SpoolThread::kMaxWaiting / 2 ? SpoolThread::kWindow : 0;
+}
+
+bool WorkerSpool::HasRoom(size_t num_bytes) const {
+  // The last part is for those who do not ask, and for as many as ask at the same time.
+  const uint64_t most = total_bytes_ - total_bytes_ / 16;
+  return thread_.held_.load(std::memory_order_relaxed) + num_bytes <= most && Window() > 0 &&
+         thread_.distrusted_until_.load() <= loop_.Now();
 }
 
 // --- files without a name -----------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <string>
 #include <thread>
 
+#include "lb/base/clock.h"
 #include "lb/base/result.h"
 #include "lb/io/loop.h"
 #include "lb/io/spool.h"
@@ -31,6 +33,8 @@ class SpoolThread {
  public:
   static constexpr size_t kWindow = 256 << 10;
   static constexpr size_t kMaxWaiting = 64 << 20;  // from half of it on, windows are closed
+  // So long after a file has failed the disk has no room for those who ask before.
+  static constexpr base::Duration kDistrust = std::chrono::seconds(60);
 
   SpoolThread() = default;
   ~SpoolThread() { Stop(); }
@@ -55,6 +59,7 @@ class SpoolThread {
 
   std::atomic<uint64_t> held_{0};
   std::atomic<uint64_t> waiting_{0};  // of these, not written yet
+  std::atomic<base::MonoTime> distrusted_until_{base::MonoTime::min()};
   std::mutex mutex_;
   std::condition_variable has_work_;
   std::deque<std::shared_ptr<File>> queue_;  // guarded by mutex_
@@ -71,6 +76,7 @@ class WorkerSpool final : public io::Spool {
   void Configure(const std::string& dir, uint64_t total_bytes);
   [[nodiscard]] std::unique_ptr<io::SpoolFile> Open(io::SpoolFile::Observer& observer) override;
   [[nodiscard]] size_t Window() const override;
+  [[nodiscard]] bool HasRoom(size_t num_bytes) const override;
 
  private:
   SpoolThread& thread_;

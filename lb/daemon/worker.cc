@@ -347,6 +347,14 @@ void Worker::ReturnReplayMemory(size_t num_bytes) {
   shared_.replay_memory.fetch_sub(num_bytes, std::memory_order_relaxed);
 }
 
+void Worker::RememberRefusal(const std::string& key, std::string_view reply) {
+  shared_.refusals.Remember(key, reply, loop_.Now());
+}
+
+std::string Worker::RecallRefusal(const std::string& key) {
+  return shared_.refusals.Recall(key, loop_.Now());
+}
+
 void Worker::LearnedCapabilities(const balance::Endpoint& endpoint,
                                  std::vector<std::string> capabilities) {
   if (shared_.learned) shared_.learned(endpoint.state, std::move(capabilities));

@@ -1,8 +1,8 @@
 // worker: one thread with its loop, its listeners' sockets and the sessions that it accepted.
 //
 // A session lives and dies on the worker that accepted it. What workers share is const (the
-// snapshot), or one of the exceptions that design names: AddressTable, the byte budgets of Shared,
-// and the spool thread's queue.
+// snapshot), or one of the exceptions that design names: AddressTable, RefusalTable, the byte
+// budgets of Shared, and the spool thread's queue.
 // Owner:    the process.   Thread: public methods: control thread; the rest: its own.
 // Tests:    test/integration/
 // SPDX-License-Identifier: Apache-2.0
@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -20,6 +21,7 @@
 #include "lb/base/rng.h"
 #include "lb/daemon/address_table.h"
 #include "lb/daemon/ldap_helper.h"
+#include "lb/daemon/refusal_table.h"
 #include "lb/daemon/snapshot.h"
 #include "lb/daemon/spool_thread.h"
 #include "lb/net/dns_resolver.h"
@@ -37,6 +39,7 @@ namespace postern::daemon {
 // Of the whole process, used by every worker.
 struct Shared {
   AddressTable addresses;
+  RefusalTable refusals;
   balance::Pins pins;
   uint64_t num_workers = 1;  // set before they start
   std::atomic<uint64_t> next_session{1};
@@ -95,6 +98,8 @@ class Worker final : public session::SessionHost, public session::IntakeHost {
   balance::Pins& pins() override { return shared_.pins; }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
+  void RememberRefusal(const std::string& key, std::string_view reply) override;
+  std::string RecallRefusal(const std::string& key) override;
   io::Spool* spool() override { return &spool_; }
   void LearnedCapabilities(const balance::Endpoint& endpoint,
                            std::vector<std::string> capabilities) override;

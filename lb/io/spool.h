@@ -52,6 +52,9 @@ class Spool {
   // How many bytes of one file may wait for the disk before its owner should bring no more; zero
   // while all files together have too many.
   [[nodiscard]] virtual size_t Window() const = 0;
+  // Would a file take so much more, as far as can be known? False near the end of what all may
+  // hold, and for a while after one has failed.
+  [[nodiscard]] virtual bool HasRoom(size_t num_bytes) const = 0;
 };
 
 }  // namespace postern::io

@@ -46,6 +46,7 @@ void SmtpRelay::BeginChunks() {
   chunk_scanner_ = SmtpChunkScanner(settings_.bare_newline == conf::BareNewline::kNormalize
                                         ? SmtpChunkScanner::BareNewlines::kNormalize
                                         : SmtpChunkScanner::BareNewlines::kKeep);
+  if (mail_.is_uncommitted) return OpenText();
   wait_ = Wait::kDataStart;
   PumpEnvelope();
 }
@@ -53,6 +54,7 @@ void SmtpRelay::BeginChunks() {
 // The octets of the chunk that are there; with nothing, for a chunk of no octets.
 size_t SmtpRelay::ReadChunk(ByteView input) {
   const ByteView octets = input.substr(0, std::min<uint64_t>(input.size(), chunk_.left));
+  if (!MayRead(octets.size())) return 0;
   chunk_.left -= octets.size();
   CountForClock(octets.size());
   if (mail_.stage == Stage::kText) {
@@ -78,8 +80,7 @@ void SmtpRelay::OnEndOfChunk() {
     if (!chunk_.is_last) failed_chunks_ = reply;
     EndText(reply, {SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
   } else if (chunk_.is_last) {
-    mail_.stage = Stage::kEnding;
-    wait_ = Wait::kDataEnd;  // OnLegUnsent hands over
+    EndOfText();
   } else {
     // No word of the backend's: only the last chunk's answer says anything of the message.
     Say(SmtpText::kChunkOk);

@@ -284,6 +284,7 @@ void SmtpRelay::Mail(ByteView args) {
   mail_.stage = Stage::kEnvelope;
   mail_.number = ++num_transactions_;
   mail_.from = path.address;
+  mail_.is_uncommitted = JudgesLate();
   mail_.has_size = (path.parameters & kParamSize) != 0;
   mail_.size = path.size;
   mail_.body = path.body;
@@ -315,6 +316,10 @@ void SmtpRelay::Rcpt(ByteView args) {
   recipient_.asked = now_;
   for (const ByteView parameter : {path.notify, path.orcpt})
     if (!parameter.empty()) recipient_.parameters.append(" ").append(parameter);
+  if (JudgesLate()) {
+    const std::string reply = refusals_.Recall(mail_.from, recipient_.address);
+    if (!reply.empty()) return RefuseRecipient(reply, SmtpReports::Recipient::kRejected);
+  }
   if (stays_) return PlaceWhereItStays();
   if (settings_.is_submission && work_ == Work::kTransaction) {
     recipient_way_ = {};
@@ -337,6 +342,7 @@ void SmtpRelay::Data(ByteView args) {
   mail_.stage = Stage::kDataAsked;
   mail_.data_ticket = replies_.Expect();
   mail_.data_asked = now_;
+  if (mail_.is_uncommitted && mail_.num_accepted > 0) return StartText(Line(SmtpText::kStartData));
   wait_ = Wait::kDataStart;
   PumpEnvelope();
   SettleVerdicts();

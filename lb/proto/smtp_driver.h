@@ -61,6 +61,7 @@ struct SmtpSettings {
   std::span<const std::string>
       capabilities;  // EHLO keywords; what Postern cannot parse is left out
   conf::BareNewline bare_newline = conf::BareNewline::kReject;
+  conf::Commit commit = conf::Commit::kStreaming;
   uint64_t replay_memory = 256 << 10;
   uint64_t replay_limit = 0;  // of memory and file together; not above replay_memory: no file
   uint32_t retries = 2;
@@ -127,9 +128,10 @@ struct RouteAnswer {
   };
   Kind kind = Kind::kUnknown;
   HomeRef home;
-  HomeRef relay;            // of kHome: takes a transaction of several homes; null: none does
-  bool has_common = false;  // an SMTP endpoint of this home and of all homes() can take work now
-  std::string_view text;    // one reply without its line end
+  HomeRef relay;              // of kHome: takes a transaction of several homes; null: none does
+  bool has_common = false;    // an SMTP endpoint of this home and of all homes() can take work now
+  bool takes_several = true;  // the home has an SMTP endpoint
+  std::string_view text;      // one reply without its line end
   base::Duration refusal_wait{};  // from the password to its refusal, at least
   bool is_idle_leg_good = false;  // the leg there is may be used for this home
 };
@@ -190,6 +192,19 @@ struct SmtpOutcome {
   bool is_lost = false;  // ended without a reply, and not by the client's own will
   base::EndCause cause;
   std::array<double, base::kNumPhases> phases_ms{};  // negative: did not happen
+};
+
+// Refusals of recipients that were told 250, as their backend was not chosen yet (kAfterData). The
+// client heard of another reply to its message; the next time it hears of this one. Never calls
+// back.
+class RefusalMemory {
+ public:
+  virtual void Remember(std::string_view from, std::string_view to, base::ByteView reply) = 0;
+  // The reply, whole lines, once; empty: nothing is remembered.
+  [[nodiscard]] virtual std::string Recall(std::string_view from, std::string_view to) = 0;
+
+ protected:
+  ~RefusalMemory() = default;
 };
 
 // Told of what happened, for metrics, logs, load and health. Must not call back.

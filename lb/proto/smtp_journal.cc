@@ -7,26 +7,41 @@
 
 namespace postern::proto {
 
+uint64_t SmtpJournal::MemoryLeft() const {
+  return std::min<uint64_t>(blocks_.size() * kBlockBytes, max_memory_) - memory_bytes_;
+}
+
+bool SmtpJournal::AddBlock() {
+  if (blocks_.size() * kBlockBytes >= max_memory_ || !budget_.Take(kBlockBytes)) return false;
+  blocks_.emplace_back(new char[kBlockBytes]);  // not make_unique: it would clear the block
+  return true;
+}
+
+bool SmtpJournal::Reserve(size_t num_bytes) {
+  if (loss_ || num_bytes > room()) return false;
+  // Behind what is in the file there is no more memory.
+  if (file_bytes_ > 0) return budget_.HasFileRoom(num_bytes);
+  while (MemoryLeft() < num_bytes && AddBlock()) {
+  }
+  if (MemoryLeft() >= num_bytes) return true;
+  return may_use_file() && budget_.HasFileRoom(num_bytes - MemoryLeft());
+}
+
 base::ByteView SmtpJournal::Append(base::ByteView bytes) {
   if (loss_) return {};
-  const bool may_use_file = limit_ > max_memory_;
   if (bytes.size() > room()) {
     Lose(JournalLoss::kTooLong);
     return {};
   }
-  while (!bytes.empty() && file_bytes_ == 0 && memory_bytes_ < max_memory_) {
+  while (!bytes.empty() && file_bytes_ == 0 && (MemoryLeft() > 0 || AddBlock())) {
     const size_t used = memory_bytes_ % kBlockBytes;
-    if (used == 0) {
-      if (!budget_.Take(kBlockBytes)) break;
-      blocks_.emplace_back(new char[kBlockBytes]);  // not make_unique: it would clear the block
-    }
-    const size_t size = static_cast<size_t>(
-        std::min<uint64_t>({bytes.size(), kBlockBytes - used, max_memory_ - memory_bytes_}));
-    std::memcpy(blocks_.back().get() + used, bytes.data(), size);
+    const size_t size =
+        static_cast<size_t>(std::min<uint64_t>({bytes.size(), kBlockBytes - used, MemoryLeft()}));
+    std::memcpy(blocks_[memory_bytes_ / kBlockBytes].get() + used, bytes.data(), size);
     memory_bytes_ += size;
     bytes.remove_prefix(size);
   }
-  if (!bytes.empty() && !may_use_file) {
+  if (!bytes.empty() && !may_use_file()) {
     Lose(JournalLoss::kFull);
     return {};
   }

@@ -20,11 +20,13 @@
 
 namespace postern::proto {
 
-// A share of the whole process's replay memory. Never calls back.
+// A share of the whole process's replay memory, and a look at its disk. Never calls back.
 class ReplayBudget {
  public:
   [[nodiscard]] virtual bool Take(size_t num_bytes) = 0;
   virtual void Return(size_t num_bytes) = 0;
+  // Would a file take so much more now? Others may be quicker.
+  [[nodiscard]] virtual bool HasFileRoom(size_t num_bytes) const = 0;
 
  protected:
   ~ReplayBudget() = default;
@@ -46,6 +48,8 @@ class SmtpJournal {
   SmtpJournal(const SmtpJournal&) = delete;
   SmtpJournal& operator=(const SmtpJournal&) = delete;
 
+  // Will so much more be kept? What memory can hold of it is taken of the budget already.
+  [[nodiscard]] bool Reserve(size_t num_bytes);
   // Returns what of it, its end, the caller must append to the file. Afterwards it may be lost.
   [[nodiscard]] base::ByteView Append(base::ByteView bytes);
   // What the file has stored, all in all.
@@ -68,12 +72,16 @@ class SmtpJournal {
 
  private:
   static constexpr size_t kBlockBytes = 16 << 10;
+  [[nodiscard]] bool may_use_file() const { return limit_ > max_memory_; }
+  // What memory can take with the blocks there are.
+  [[nodiscard]] uint64_t MemoryLeft() const;
+  [[nodiscard]] bool AddBlock();
   void FreeBlocks();
 
   ReplayBudget& budget_;
   const uint64_t max_memory_;
   const uint64_t limit_;
-  std::vector<std::unique_ptr<char[]>> blocks_;  // all full but the last
+  std::vector<std::unique_ptr<char[]>> blocks_;  // filled in order
   uint64_t memory_bytes_ = 0;
   uint64_t file_bytes_ = 0;
   uint64_t stored_bytes_ = 0;

@@ -427,14 +427,15 @@ std::optional<SmtpRelay::Outstanding> SmtpRelay::outstanding() const {
 
 void SmtpRelay::OnLegFault(SmtpLegFault fault) {
   const EndpointRef endpoint = leg_.facts.endpoint;
+  const Work work = leg_.is_idle ? Work::kNone : work_;
   // One that served before and has died since says nothing about its backend: it is replaced.
   const bool was_stale = leg_.is_reused && fault.meaning == SmtpLegFault::Meaning::kFault;
   const bool was_envelope_sent = leg_.is_mail_sent;
   const bool is_login_refused =
-      fault.meaning == SmtpLegFault::Meaning::kRefusal && work_ == Work::kLogin;
+      fault.meaning == SmtpLegFault::Meaning::kRefusal && work == Work::kLogin;
   if (!was_stale && !is_login_refused) reports_.OnLegFault(leg_.id, fault);
   CloseLeg(fault.kind == FaultKind::kTempfail ? DropLeg::How::kGently : DropLeg::How::kAtOnce);
-  switch (work_) {
+  switch (work) {
     case Work::kNone:
       break;
     case Work::kLogin:
@@ -478,10 +479,11 @@ void SmtpRelay::MoveTransaction(const SmtpLegFault& fault, EndpointRef endpoint,
   OpenAnother();
 }
 
-// Another backend will be asked about all who were not refused.
+// Another backend will be asked about all to whom no refusal was told.
 void SmtpRelay::ForgetVerdicts() {
   for (Recipient& recipient : mail_.recipients)
-    if (recipient.state != Recipient::State::kRefused) recipient.state = Recipient::State::kNew;
+    if (recipient.state != Recipient::State::kRefused || recipient.is_told)
+      recipient.state = Recipient::State::kNew;
 }
 
 // Is a command understood there now? Not before the greeting (that is what early talkers do),
@@ -520,7 +522,7 @@ void SmtpRelay::PassLegOn() {
 
 // The work on it is done: it waits for the same client's next transaction, if it can serve one.
 void SmtpRelay::LetGoOfLeg() {
-  if (leg_.id == 0) return;
+  if (leg_.id == 0 || leg_.is_idle) return;
   const bool may_wait = stays_ || (leg_.num_transactions < settings_.leg_transactions &&
                                    settings_.timeouts.leg_idle > base::Duration::zero());
   const bool can_serve =

@@ -21,6 +21,7 @@ void SmtpRelay::CountForClock(size_t num_bytes) {
 }
 
 size_t SmtpRelay::ReadText(ByteView input) {
+  if (!MayRead(input.size())) return 0;
   made_text_.clear();
   ByteView text;  // of this read: one slice, or made_text_
   size_t consumed = 0;
@@ -58,6 +59,7 @@ void SmtpRelay::PassOn(ByteView text, bool has_bare_newline) {
   if (text.empty()) return;
   mail_.text_bytes += text.size();
   Keep(text);
+  if (mail_.is_uncommitted) return;
   if (leg_.is_chunking) SayChunk(text.size());
   SendText(text);
 }
@@ -79,8 +81,14 @@ void SmtpRelay::OnEndOfText() {
     const std::string reply = std::move(mail_.discard_reply);
     return EndText(reply, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
   }
+  EndOfText();
+}
+
+// All of it was read, by DATA or in chunks.
+void SmtpRelay::EndOfText() {
   mail_.stage = Stage::kEnding;
   wait_ = Wait::kDataEnd;  // OnLegUnsent hands over when the socket has taken everything
+  if (mail_.is_uncommitted) Commit();
 }
 
 void SmtpRelay::HandOver() {
@@ -101,7 +109,7 @@ void SmtpRelay::HandOver() {
 // The text will not be delivered; it is read to its end, and then answered with this.
 void SmtpRelay::Discard(ByteView reply) {
   std::string line(reply);
-  CloseLeg(DropLeg::How::kAtOnce);
+  LetGoOfLeg();
   ForgetJournal();
   if (mail_.stage == Stage::kEnding) {
     return EndText(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});

@@ -14,10 +14,11 @@ using base::SessionResult;
 using base::Side;
 
 SmtpRelay::SmtpRelay(const SmtpSettings& settings, const SmtpClient& client, SmtpReports& reports,
-                     ReplayBudget& budget)
+                     ReplayBudget& budget, RefusalMemory& refusals)
     : settings_(settings),
       client_(client),
       reports_(reports),
+      refusals_(refusals),
       has_tls_(settings.tls == SmtpFrontTls::kActive),
       journal_(budget, settings.replay_memory, settings.replay_limit),
       scanner_(SmtpDataScanner::BareNewlines::kKeep),
@@ -330,7 +331,7 @@ void SmtpRelay::End(SessionResult result, Side side, std::string why) {
   if (mail_.stage != Stage::kNone) ReportTransaction({}, cause);
   const bool has_text = mail_.stage != Stage::kNone && mail_.stage != Stage::kEnvelope &&
                         mail_.stage != Stage::kHandedOver;
-  if (has_text) {
+  if (has_text && !leg_.is_idle) {
     CloseLeg(DropLeg::How::kAtOnce);
   } else {
     PassLegOn();

@@ -16,7 +16,7 @@
 //           smtp_commands.cc (the client's verbs), smtp_login.cc (AUTH), smtp_transaction.cc
 //           (envelope and its replies), smtp_message.cc (text and its end), smtp_bdat.cc (text in
 //           chunks), smtp_replay.cc (the journal and its file), smtp_leg.cc (the backend's
-//           connection, moving to another).
+//           connection, moving to another), smtp_commit.cc (choosing it behind the text).
 // Tests:    test/proto/smtp_relay_test.cc and neighbours, test/dialogue/smtp/,
 //           test/fuzz/smtp_relay_fuzz.cc, test/sim/
 // SPDX-License-Identifier: Apache-2.0
@@ -56,7 +56,7 @@ namespace postern::proto {
 class SmtpRelay {
  public:
   SmtpRelay(const SmtpSettings& settings, const SmtpClient& client, SmtpReports& reports,
-            ReplayBudget& budget);
+            ReplayBudget& budget, RefusalMemory& refusals);
   ~SmtpRelay();
   SmtpRelay(const SmtpRelay&) = delete;
   SmtpRelay& operator=(const SmtpRelay&) = delete;
@@ -179,7 +179,7 @@ class SmtpRelay {
     kLogin,      // the backend's answer
     kRefusal,    // the time of a refusal
     kDataStart,  // 354, or a backend that takes chunks
-    kLeg,        // within the text: the next backend, until it has all that the last one had
+    kLeg,        // within the text: the next backend, until it has all that was read
     kDataEnd,    // the reply to the end of data
   };
   enum class FrontClock : uint8_t { kOff, kCommand, kData };
@@ -192,6 +192,7 @@ class SmtpRelay {
     std::string address;
     std::string parameters;  // " NOTIFY=...", as they go out
     Ticket ticket = 0;       // while not told and not refused
+    std::string refusal;     // by the present leg, of one who was told 250 (kAfterData)
     base::MonoTime asked;
   };
 
@@ -217,6 +218,8 @@ class SmtpRelay {
     bool is_utf8 = false;
     bool uses_dsn = false;
     bool is_chunked = false;  // the client sends it by BDAT: text and journal have no dots stuffed
+    bool is_uncommitted = false;    // kAfterData: its backend will be chosen behind its text
+    bool is_idle_leg_good = false;  // to be chosen
     uint64_t num_rcpt_commands = 0;
     std::vector<Recipient> recipients;
     size_t num_accepted = 0;  // told and not lost
@@ -343,6 +346,7 @@ class SmtpRelay {
   void OnMailReply(const SmtpReply& reply, base::Duration took);
   void OnRcptReply(const SmtpReply& reply, const Expected& expected);
   void OnDataReply(const SmtpReply& reply, base::Duration took);
+  void StartText(base::ByteView reply);
   void AnswerRecipient(Recipient& recipient, base::ByteView reply, bool is_accepted);
   void AnswerWaiting(base::ByteView reply);
   void SettleVerdicts();
@@ -359,6 +363,7 @@ class SmtpRelay {
   void OpenText();
   void SendText(base::ByteView text);
   void OnEndOfText();
+  void EndOfText();
   void Discard(base::ByteView reply);
   void HandOver();
   void OnEndReply(const SmtpReply& reply, base::Duration took);
@@ -373,6 +378,14 @@ class SmtpRelay {
   void RefuseChunks(base::ByteView reply);
   void SayChunk(uint64_t size);
   void OnChunkReply(const SmtpReply& reply);
+
+  // smtp_commit.cc
+  // The client's 250 for a recipient are Postern's own word, and the backend's comes later.
+  [[nodiscard]] bool JudgesLate() const { return settings_.commit == conf::Commit::kAfterData; }
+  [[nodiscard]] bool MayRead(size_t num_bytes);
+  void Commit();
+  [[nodiscard]] bool IsLegAtHome() const;
+  void OnLateVerdict(Recipient& recipient, const SmtpReply& reply);
 
   // smtp_replay.cc
   void Keep(base::ByteView text);
@@ -410,6 +423,7 @@ class SmtpRelay {
   const SmtpSettings& settings_;
   const SmtpClient client_;
   SmtpReports& reports_;
+  RefusalMemory& refusals_;
   SmtpExtensions announced_;
 
   base::MonoTime now_{};

@@ -36,6 +36,7 @@ void SmtpRelay::Keep(ByteView text) {
 // it half way.
 void SmtpRelay::Replay() {
   leg_.is_replaying = true;
+  leg_.replayed_bytes = 0;
   wait_ = mail_.stage == Stage::kText ? Wait::kLeg : Wait::kDataEnd;
   if (leg_.is_chunking && journal_.size() > 0) SayChunk(journal_.size());
   dotted_.clear();
@@ -109,7 +110,8 @@ void SmtpRelay::LoseJournal(JournalLoss why) {
   CloseSpool();
   journal_.Lose(why);
   reports_.OnJournalLost(why);
-  if (!leg_.is_data_open || leg_.is_replaying) GiveUp(Line(SmtpText::kBackendLost));
+  const bool has_all = leg_.is_data_open && !leg_.is_replaying;
+  if (!has_all) GiveUp(Line(JudgesLate() ? SmtpText::kNotKept : SmtpText::kBackendLost));
 }
 
 void SmtpRelay::ForgetJournal() {

@@ -50,16 +50,20 @@ void SmtpRelay::PlaceRecipient() {
   }
   const bool is_relayed = mail_.relay.home != nullptr && homes_.front() == mail_.relay;
   const HomeRef home = is_relayed && mail_.refusal.empty() ? mail_.relay : recipient_way_.home;
-  const bool is_member = leg_.facts.endpoint != nullptr && home.Contains(leg_.facts.endpoint);
+  const bool is_member =
+      !mail_.is_uncommitted && leg_.facts.endpoint != nullptr && home.Contains(leg_.facts.endpoint);
   const bool is_known = std::find(homes_.begin(), homes_.end(), home) != homes_.end();
   const bool has_others = mail_.num_waiting > 0 || mail_.num_accepted > 0;
-  const bool is_full = leg_.facts.is_lmtp && has_others;
+  const bool is_lmtp =
+      mail_.is_uncommitted ? !is_relayed && !recipient_way_.takes_several : leg_.facts.is_lmtp;
+  const bool is_full = is_lmtp && has_others;
   if ((is_known || is_member) && !is_full) {
     if (!mail_.refusal.empty())
       return RefuseRecipient(std::string(mail_.refusal), SmtpReports::Recipient::kRejected);
     if (!is_known) homes_.push_back(home);  // from here on only members of both will do
     AddRecipient();
-    if (leg_.id == 0) return OpenAnother();  // the last one went when there was nobody to move
+    // The last one went when there was nobody to move.
+    if (leg_.id == 0 && !mail_.is_uncommitted) return OpenAnother();
     return PumpEnvelope();
   }
   if (!has_others && !mail_.is_broken) {
@@ -89,8 +93,9 @@ void SmtpRelay::BeginAtItsHome(bool is_idle_leg_good) {
   mail_.relay = recipient_way_.relay;
   tried_.clear();
   search_began_ = now_;
+  mail_.is_idle_leg_good = is_idle_leg_good;
   AddRecipient();
-  ChooseLeg(is_idle_leg_good);
+  if (!mail_.is_uncommitted) ChooseLeg(is_idle_leg_good);
 }
 
 // The transaction goes, with one recipient more, to an endpoint of the homes as they are now: the
@@ -98,11 +103,7 @@ void SmtpRelay::BeginAtItsHome(bool is_idle_leg_good) {
 // has failed before is not tried again.
 void SmtpRelay::Gather() {
   AddRecipient();
-  const EndpointRef here = leg_.facts.endpoint;
-  const bool is_there = here != nullptr && !leg_.facts.is_lmtp &&
-                        std::all_of(homes_.begin(), homes_.end(),
-                                    [here](const HomeRef& home) { return home.Contains(here); });
-  if (is_there) return PumpEnvelope();
+  if (mail_.is_uncommitted || IsLegAtHome()) return PumpEnvelope();
   CloseLeg(DropLeg::How::kGently);
   search_began_ = now_;
   ForgetVerdicts();
@@ -120,7 +121,7 @@ void SmtpRelay::PlaceWhereItStays() {
   if (work_ == Work::kTransaction) return PumpEnvelope();
   work_ = Work::kTransaction;
   homes_.clear();
-  ReuseLeg();
+  if (!mail_.is_uncommitted) ReuseLeg();
 }
 
 void SmtpRelay::AddRecipient() {
@@ -128,6 +129,8 @@ void SmtpRelay::AddRecipient() {
   if (!recipient_.parameters.empty()) mail_.uses_dsn = true;
   mail_.recipients.push_back(std::move(recipient_));
   ++mail_.num_waiting;
+  if (mail_.is_uncommitted)
+    AnswerRecipient(mail_.recipients.back(), Line(SmtpText::kRecipientOk), true);
 }
 
 // --- to the backend ----------------------------------------------------------------------------
@@ -210,8 +213,8 @@ bool SmtpRelay::CanAskData() const {
   if (has_held_recipient_) return false;
   bool has_one = false;
   for (const Recipient& recipient : mail_.recipients) {
-    if (recipient.state == Recipient::State::kRefused) continue;
     if (recipient.is_told && recipient.state != Recipient::State::kAccepted) return false;
+    if (recipient.state == Recipient::State::kRefused) continue;
     has_one = true;
   }
   return has_one;
@@ -255,6 +258,8 @@ void SmtpRelay::OnRcptReply(const SmtpReply& reply, const Expected& expected) {
   recipient.state = reply.is_ok() ? Recipient::State::kAccepted : Recipient::State::kRefused;
   if (!recipient.is_told) {
     AnswerRecipient(recipient, reply.lines, reply.is_ok());
+  } else if (JudgesLate()) {
+    return OnLateVerdict(recipient, reply);
   } else if (!reply.is_ok()) {
     // The client was told that it is accepted: without it the message must not go anywhere.
     CloseLeg(DropLeg::How::kGently);
@@ -291,7 +296,7 @@ void SmtpRelay::GiveUp(ByteView reply) {
   AnswerWaiting(mail_.refusal);
   if (mail_.num_accepted > 0) mail_.is_broken = true;
   if (mail_.stage == Stage::kText || mail_.stage == Stage::kEnding)
-    return Discard(Line(SmtpText::kBackendLost));
+    return Discard(JudgesLate() ? ByteView(mail_.refusal) : Line(SmtpText::kBackendLost));
   SettleVerdicts();
 }
 
@@ -322,15 +327,7 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
   if (reply.code == 354) {
     phases_ms_[static_cast<size_t>(Phase::kData)] = base::Seconds(took) * 1000;
     const bool is_answer = mail_.stage == Stage::kDataAsked && !mail_.is_chunked;
-    OpenText();
-    if (!is_answer) return;
-    front_ = Front::kData;
-    scanner_ = SmtpDataScanner(settings_.bare_newline == conf::BareNewline::kNormalize
-                                   ? SmtpDataScanner::BareNewlines::kNormalize
-                                   : SmtpDataScanner::BareNewlines::kKeep);
-    reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);
-    replies_.Answer(mail_.data_ticket, reply.lines);
-    return;
+    return is_answer ? StartText(reply.lines) : OpenText();
   }
   if (!reply.is_4yz() && !reply.is_5yz()) {
     SmtpLegFault fault = FaultNow(FaultKind::kProtocol, "DATA: " + OneLine(reply.lines));
@@ -338,8 +335,18 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
     return OnLegFault(std::move(fault));
   }
   if (mail_.stage == Stage::kDataAsked) return AnswerData(reply.lines);
-  LetGoOfLeg();
   Discard(reply.lines);
+}
+
+// The client's DATA is answered with this 354.
+void SmtpRelay::StartText(ByteView reply) {
+  OpenText();
+  front_ = Front::kData;
+  scanner_ = SmtpDataScanner(settings_.bare_newline == conf::BareNewline::kNormalize
+                                 ? SmtpDataScanner::BareNewlines::kNormalize
+                                 : SmtpDataScanner::BareNewlines::kKeep);
+  reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);
+  replies_.Answer(mail_.data_ticket, reply);
 }
 
 void SmtpRelay::AnswerData(ByteView reply) {

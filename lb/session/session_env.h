@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "conf/config.h"
@@ -92,6 +93,10 @@ class SessionHost {
   // Whole-process budgets, in bytes; false: over the cap, do without.
   [[nodiscard]] virtual bool TakeReplayMemory(size_t num_bytes) = 0;
   virtual void ReturnReplayMemory(size_t num_bytes) = 0;
+  // Refusals of which their senders have not heard yet, process-wide, by what they are for; each
+  // is recalled once. Empty: none.
+  virtual void RememberRefusal(const std::string& key, std::string_view reply) = 0;
+  [[nodiscard]] virtual std::string RecallRefusal(const std::string& key) = 0;
   // For what is beyond that memory; null: nothing is kept beyond it. Outlives the sessions.
   [[nodiscard]] virtual io::Spool* spool() { return nullptr; }
   // The high-water mark of a leg (limits.buffer), or less while all legs together hold too much.

@@ -39,6 +39,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   settings.hostname = listener.hostname;
   settings.capabilities = listener.capabilities;
   settings.bare_newline = listener.smtp.bare_newline;
+  settings.commit = listener.smtp.commit;
   settings.replay_memory = listener.smtp.replay_memory;
   settings.replay_limit = has_spool ? listener.smtp.replay_limit : 0;
   settings.retries = listener.smtp.retries;
@@ -77,7 +78,7 @@ SmtpSession::SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings
       settings_(SettingsOf(*listener_, *front_,
                            env_.host.spool() != nullptr && listener_->smtp.spool_total > 0,
                            env_.host.idle_legs())),
-      relay_(settings_, {client_.client, client_.local, client_.accepted}, *this, *this),
+      relay_(settings_, {client_.client, client_.local, client_.accepted}, *this, *this, *this),
       timer_(env.loop.timers(), io::Timer::Invoke<&SmtpSession::OnTimer, SmtpSession>, this) {
   account_.session = client_.session_id;
   account_.listener = listener_->conf.name;
@@ -375,6 +376,31 @@ void SmtpSession::StartFrontTls() {
   is_front_handshaking_ = true;
   front_->StartTls(request);
 }
+
+// --- the process's memory ---------------------------------------------------------------------
+
+bool SmtpSession::HasFileRoom(size_t num_bytes) const {
+  return env_.host.spool() != nullptr && env_.host.spool()->HasRoom(num_bytes);
+}
+
+std::string SmtpSession::RefusalKey(std::string_view from, std::string_view to) const {
+  std::string key = listener_->conf.name;
+  for (const std::string_view part : {std::string_view(relay_.user()), from, to}) {
+    key += '\n';
+    key += part;
+  }
+  return key;
+}
+
+void SmtpSession::Remember(std::string_view from, std::string_view to, base::ByteView reply) {
+  env_.host.RememberRefusal(RefusalKey(from, to), reply);
+}
+
+std::string SmtpSession::Recall(std::string_view from, std::string_view to) {
+  return env_.host.RecallRefusal(RefusalKey(from, to));
+}
+
+// --- the end ----------------------------------------------------------------------------------
 
 void SmtpSession::Finish(base::EndCause cause) {
   is_over_ = true;

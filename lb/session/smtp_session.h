@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lb/io/spool.h"
@@ -32,7 +33,8 @@ class SmtpSession final : public Session,
                           private io::Stream::Observer,
                           private io::SpoolFile::Observer,
                           private proto::SmtpReports,
-                          private proto::ReplayBudget {
+                          private proto::ReplayBudget,
+                          private proto::RefusalMemory {
  public:
   SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener, ClientFacts client,
               std::unique_ptr<io::Stream> front);
@@ -147,6 +149,11 @@ class SmtpSession final : public Session,
   // proto::ReplayBudget
   bool Take(size_t num_bytes) override { return env_.host.TakeReplayMemory(num_bytes); }
   void Return(size_t num_bytes) override { env_.host.ReturnReplayMemory(num_bytes); }
+  bool HasFileRoom(size_t num_bytes) const override;
+  // proto::RefusalMemory
+  void Remember(std::string_view from, std::string_view to, base::ByteView reply) override;
+  std::string Recall(std::string_view from, std::string_view to) override;
+  [[nodiscard]] std::string RefusalKey(std::string_view from, std::string_view to) const;
 
   SessionEnv& env_;
   std::shared_ptr<const ListenerSettings> listener_;
@@ -178,6 +185,7 @@ class SmtpSession final : public Session,
   bool wants_front_tls_ = false;
   bool is_front_handshaking_ = false;
   bool has_asked_name_ = false;
+  bool has_asked_backend_ = false;  // in the work under way
   bool is_over_ = false;
 };
 

@@ -112,6 +112,9 @@ void SmtpSession::GoBy(const route::Decision& decision) {
                           &ContainsEndpoint};
         answer.has_common = HasCommonEndpoint(*home);
         answer.is_idle_leg_good = IsIdleLegGood(*home);
+        answer.takes_several =
+            std::any_of(home->members.begin(), home->members.end(),
+                        [](const balance::Endpoint* member) { return !IsLmtp(*member); });
       } else {
         answer.kind = proto::RouteAnswer::Kind::kTempFail;
         last_fault_ = home == nullptr ? "the directory names a server that is not configured"
@@ -300,6 +303,7 @@ void SmtpSession::Do(proto::OpenLeg& action) {
   back_.slots = parts_->endpoint_slots[endpoint->backend_index][endpoint->endpoint_index];
   back_.dial.emplace(*endpoint);
   account_.backend = endpoint->backend->name;
+  has_asked_backend_ = true;
   SetBusy();
   if (endpoint->conf->client_address == conf::ClientAddress::kXclient) FindPeerName();
   proto::SmtpLegFacts facts;

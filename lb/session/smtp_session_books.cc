@@ -121,7 +121,10 @@ void SmtpSession::OnLogin(proto::Mechanism mechanism, const std::string& user, L
   env_.recorder.Auth(listener_->conf.protocol, static_cast<metrics::Mechanism>(mechanism),
                      ResultOf(result));
   if (!user.empty() && result != Login::kAborted) account_.user = user;
-  if (result == Login::kOk) last_fault_.clear();
+  if (result == Login::kOk) {
+    last_fault_.clear();
+    has_asked_backend_ = false;
+  }
   if (user.empty() || (result != Login::kOk && result != Login::kBadCredentials)) return;
   const std::string key = (parts_ ? parts_ : env_.parts)->user_key->Key(user);
   if (result == Login::kOk) {
@@ -161,7 +164,7 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
   account.bytes_out = now.bytes_out - charged_.bytes_out;
   account.commands = now.commands - charged_.commands;
   charged_ = {std::max(now.bytes_in, charged_.bytes_in), now.bytes_out, now.commands};
-  account.backend = account_.backend;
+  if (std::exchange(has_asked_backend_, false)) account.backend = account_.backend;
   account.from = outcome.from;
   account.to = outcome.to;
   account.size = outcome.size;
@@ -233,6 +236,7 @@ void SmtpSession::OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) {
 void SmtpSession::OnLegBusy(proto::LegId leg) {
   if (leg != back_.leg) return;
   account_.backend = back_.endpoint->backend->name;
+  has_asked_backend_ = true;
   SetBusy();
 }
 

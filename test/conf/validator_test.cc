@@ -340,7 +340,7 @@ INSTANTIATE_TEST_SUITE_P(
             {{"/smtp",
               R"({"commit": "after_data", "spool_dir": "/s", "spool_total": "1GiB", "retries": 3, "bare_newline": "pass"})"}},
             {},
-            {R"(/smtp/commit: "after_data" has no effect in this build yet (messages are streamed))"}},
+            {}},
         RuleCase{
             "whole_objects_are_named_once",
             {{"/directories",

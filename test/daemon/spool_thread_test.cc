@@ -12,6 +12,7 @@
 
 #include "lb/base/log.h"
 #include "lb/net/event_loop.h"
+#include "test/support/sim_loop.h"
 
 namespace postern::daemon {
 namespace {
@@ -198,6 +199,32 @@ TEST_F(SpoolThreadTest, StopsWithFilesOpen) {
   thread_.Stop();
   file->Append("y");
   file->Read(0, 1);
+}
+
+TEST_F(SpoolThreadTest, HasNoRoomNearTheEndOfWhatItMayHold) {
+  spool_.Configure(dir_, 16'000);
+  EXPECT_TRUE(spool_.HasRoom(15'000));
+  EXPECT_FALSE(spool_.HasRoom(15'001));
+  const auto file = spool_.Open(ear_);
+  file->Append(std::string(10'000, 'x'));
+  EXPECT_TRUE(spool_.HasRoom(5'000));
+  EXPECT_FALSE(spool_.HasRoom(5'001));
+}
+
+TEST_F(SpoolThreadTest, ADiskThatHasFailedHasNoRoomForAWhile) {
+  test::SimLoop loop;
+  WorkerSpool later(thread_, loop);  // a worker whose clock is far ahead
+  later.Configure(dir_, 1 << 20);
+  loop.RunFor(std::chrono::hours(24 * 365 * 100));
+  spool_.Configure(dir_ + "/none", 1 << 20);
+  EXPECT_TRUE(spool_.HasRoom(1));
+  const auto file = spool_.Open(ear_);
+  file->Append("x");
+  ear_.WaitFault();
+  loop_.Post([this] { loop_.Stop(); });
+  loop_.Run();
+  EXPECT_FALSE(spool_.HasRoom(1));
+  EXPECT_TRUE(later.HasRoom(1));
 }
 
 }  // namespace

@@ -10,8 +10,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -81,7 +83,9 @@ constexpr const char* kBackLines[] = {
     "354 go\r\n552 5.2.2 full\r\n",
 };
 
-class Session final : public proto::SmtpReports, public proto::ReplayBudget {
+class Session final : public proto::SmtpReports,
+                      public proto::ReplayBudget,
+                      public proto::RefusalMemory {
  public:
   explicit Session(const uint8_t* config) {
     capabilities_ = {"PIPELINING", "SIZE 100000", "8BITMIME",  "SMTPUTF8",
@@ -100,6 +104,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     settings_.passes_legs_on = config[2] & 128;
     left_.hello = config[2] & 64 ? "client.example" : "other.example";
     left_.extensions = proto::ParseEhloReply(kBackLines[config[2] & 32 ? 1 : 17]);
+    settings_.commit = config[2] & 4 ? conf::Commit::kAfterData : conf::Commit::kStreaming;
+    file_bytes_ = config[2] & 8 ? 20 << 10 : SIZE_MAX;
     settings_.limits.recipients = 20;
     settings_.limits.message = 60 << 10;
     settings_.limits.line = 300;
@@ -116,7 +122,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     client_.address = *base::SocketAddress::Parse("192.0.2.7:40000");
     client_.local = *base::SocketAddress::Parse("192.0.2.1:25");
     client_.accepted = now_;
-    relay_ = std::make_unique<proto::SmtpRelay>(settings_, client_, *this, *this);
+    relay_ = std::make_unique<proto::SmtpRelay>(settings_, client_, *this, *this, *this);
     relay_->Start(now_, {});
     Drive();
   }
@@ -386,6 +392,7 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
       answer.home = {home, &Contains};
       answer.is_idle_leg_good = leg_ != 0 && Contains(home, endpoint_);
       answer.has_common = HasCommon(home);
+      answer.takes_several = !(has_lmtp_ && *home == 1);
       static constexpr int kRelay = 6;
       if (has_relay_) answer.relay = {&kRelay, &Contains};
     }
@@ -528,6 +535,17 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
     return true;
   }
   void Return(size_t num_bytes) override { taken_ -= num_bytes; }
+  bool HasFileRoom(size_t num_bytes) const override {
+    return (file_ ? file_->size() : 0) + num_bytes <= file_bytes_;
+  }
+  void Remember(std::string_view, std::string_view to, ByteView reply) override {
+    POSTERN_CHECK(reply.size() < 1100 && reply.ends_with("\r\n"));
+    POSTERN_CHECK(reply[0] == '4' || reply[0] == '5');
+    refusals_[std::string(to)] = reply;
+  }
+  std::string Recall(std::string_view, std::string_view to) override {
+    return std::exchange(refusals_[std::string(to)], "");
+  }
 
   static constexpr char kEndpoints[3] = {};
 
@@ -544,6 +562,8 @@ class Session final : public proto::SmtpReports, public proto::ReplayBudget {
   proto::EndpointRef endpoint_ = nullptr;
   std::optional<std::string> file_;  // the journal's
   std::optional<proto::SpoolRead> read_;
+  std::map<std::string, std::string> refusals_;
+  size_t file_bytes_ = SIZE_MAX;
   size_t unsent_ = 0;
   uint64_t chunk_left_ = 0;  // of a chunk to the backend
   size_t taken_ = 0;

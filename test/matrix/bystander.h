@@ -59,6 +59,8 @@ class Bystander final : private session::SessionHost, private metrics::AccountSi
   void AuthFailed(const base::IpAddress&, const std::string&) override {}
   void AuthSucceeded(const base::IpAddress&, const std::string&) override {}
   bool TakeReplayMemory(size_t) override { return true; }
+  void RememberRefusal(const std::string&, std::string_view) override {}
+  std::string RecallRefusal(const std::string&) override { return ""; }
   void ReturnReplayMemory(size_t) override {}
   void LearnedCapabilities(const balance::Endpoint&, std::vector<std::string>) override {}
   void OnSession(const metrics::SessionAccount&) override {}

@@ -16,8 +16,10 @@ struct Budget final : ReplayBudget {
     return true;
   }
   void Return(size_t num_bytes) override { taken -= num_bytes; }
+  bool HasFileRoom(size_t num_bytes) const override { return num_bytes <= file_room; }
   size_t limit = 1 << 20;
   size_t taken = 0;
+  size_t file_room = 1 << 20;
 };
 
 std::string InMemory(const SmtpJournal& journal) {
@@ -98,6 +100,47 @@ TEST(SmtpJournalTest, LetsGoWhereThereIsNeitherMemoryNorFile) {
   EXPECT_EQ(journal.Append("y"), "");
   EXPECT_EQ(journal.loss(), JournalLoss::kFull);
   EXPECT_EQ(budget.taken, 0U);
+}
+
+// A question has an answer that holds: memory is taken by then, and nothing is lost by asking.
+TEST(SmtpJournalTest, ReservesMemoryBeforeItIsNeeded) {
+  Budget budget;
+  budget.limit = 32768;
+  SmtpJournal journal(budget, 1 << 20, 1 << 20);
+  EXPECT_TRUE(journal.Reserve(20000));
+  EXPECT_EQ(budget.taken, 32768U);
+  EXPECT_FALSE(journal.Reserve(32769));
+  budget.limit = 0;
+  EXPECT_EQ(journal.Append(std::string(20000, 'x')), "");
+  EXPECT_TRUE(journal.Reserve(12768));
+  EXPECT_FALSE(journal.Reserve(12769));
+  EXPECT_FALSE(journal.loss());
+  EXPECT_EQ(InMemory(journal), std::string(20000, 'x'));
+  journal.Clear();
+  EXPECT_EQ(budget.taken, 0U);
+}
+
+TEST(SmtpJournalTest, ReservesNoMoreThanItMayKeep) {
+  Budget budget;
+  SmtpJournal journal(budget, 100, 150);
+  EXPECT_TRUE(journal.Reserve(150));
+  EXPECT_FALSE(journal.Reserve(151));
+  EXPECT_EQ(journal.Append(std::string(60, 'x')), "");
+  EXPECT_TRUE(journal.Reserve(90));
+  EXPECT_FALSE(journal.Reserve(91));
+  journal.Lose(JournalLoss::kDisk);
+  EXPECT_FALSE(journal.Reserve(1));
+}
+
+TEST(SmtpJournalTest, AsksTheDiskForWhatMemoryCannotTake) {
+  Budget budget;
+  budget.file_room = 50;
+  SmtpJournal journal(budget, 100, 1000);
+  EXPECT_TRUE(journal.Reserve(150));
+  EXPECT_FALSE(journal.Reserve(151));
+  EXPECT_EQ(journal.Append(std::string(101, 'x')).size(), 1U);
+  EXPECT_TRUE(journal.Reserve(50));
+  EXPECT_FALSE(journal.Reserve(51));
 }
 
 TEST(SmtpJournalTest, TheFirstReasonOfALossStays) {

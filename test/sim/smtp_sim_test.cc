@@ -40,6 +40,7 @@ class Simulation {
     if (world_.shares_legs) num_clients_ = 1 + rng_.Below(4);
     if (rng_.Below(3) == 0) world_.config.smtp.legs_transactions = 2;
     if (rng_.Below(3) == 0) world_.config.smtp.legs_idle = std::chrono::seconds(1);
+    if (rng_.Below(3) == 0) CommitAfterData();
   }
 
   void Run() {
@@ -191,6 +192,14 @@ class Simulation {
       default:
         break;
     }
+  }
+
+  // A disk that fails then takes what no server has.
+  void CommitAfterData() {
+    world_.config.smtp.commit = conf::Commit::kAfterData;
+    const SimSpool::Options& disk = world_.disk.options;
+    if (disk.hangs || disk.disk_bytes < UINT64_MAX || disk.bad_read_offset < UINT64_MAX)
+      is_faulty_ = true;
   }
 
   void ChooseFault(int backend) {

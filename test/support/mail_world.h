@@ -104,6 +104,8 @@ class MailWorld : public session::SessionHost, public metrics::AccountSink, publ
     return is_short_of_buffers ? 0 : wanted_bytes;
   }
   bool TakeReplayMemory(size_t num_bytes) override;
+  void RememberRefusal(const std::string&, std::string_view) override {}
+  std::string RecallRefusal(const std::string&) override { return ""; }
   void ReturnReplayMemory(size_t num_bytes) override;
   void LearnedCapabilities(const balance::Endpoint& endpoint,
                            std::vector<std::string> capabilities) override;

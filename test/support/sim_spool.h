@@ -38,6 +38,9 @@ class SimSpool final : public io::Spool {
 
   [[nodiscard]] std::unique_ptr<io::SpoolFile> Open(io::SpoolFile::Observer& observer) override;
   [[nodiscard]] size_t Window() const override { return options.window_bytes; }
+  [[nodiscard]] bool HasRoom(size_t num_bytes) const override {
+    return held_bytes + num_bytes <= options.total_bytes;
+  }
 
  private:
   class File;

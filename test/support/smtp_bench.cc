@@ -39,7 +39,7 @@ FakeBackend& SmtpBench::backend(const std::string& name) {
 void SmtpBench::Start(std::string_view early) {
   rng_ = std::make_unique<base::SeededRng>(seed);
   settings.capabilities = capabilities;
-  relay = std::make_unique<proto::SmtpRelay>(settings, client, *this, *this);
+  relay = std::make_unique<proto::SmtpRelay>(settings, client, *this, *this, *this);
   relay->Start(now, early);
   if (peer_name) relay->OnPeerName(*peer_name, now);
   Drive();
@@ -177,7 +177,8 @@ void SmtpBench::Drive() {
       const size_t taken = relay->OnFront(input, now);
       Perform();
       front_input_.erase(0, taken);
-      if (taken > 0) is_busy = true;
+      const bool has_leg_news = leg_ != nullptr && leg_->shown < leg_->input.size();
+      if (taken > 0 || has_leg_news) is_busy = true;
     }
   }
   is_driving_ = false;
@@ -256,6 +257,8 @@ void SmtpBench::Do(proto::AskRoute& action) {
     answer.home = {home, &Contains};
     answer.is_idle_leg_good = leg_ != nullptr && Contains(home, leg_->backend);
     answer.has_common = HasCommon(*home);
+    answer.takes_several = std::any_of(home->members.begin(), home->members.end(),
+                                       [](const FakeBackend* member) { return !member->is_lmtp; });
     const auto relay_names = relays.count(std::string(action.name)) != 0
                                  ? relays.find(std::string(action.name))
                                  : relays.find("");
@@ -555,6 +558,18 @@ bool SmtpBench::Take(size_t num_bytes) {
   if (budget_taken + num_bytes > budget_bytes) return false;
   budget_taken += num_bytes;
   return true;
+}
+
+void SmtpBench::Remember(std::string_view from, std::string_view to, ByteView reply) {
+  refusals[std::string(from) + " " + std::string(to)] = reply;
+}
+
+std::string SmtpBench::Recall(std::string_view from, std::string_view to) {
+  const auto found = refusals.find(std::string(from) + " " + std::string(to));
+  if (found == refusals.end()) return "";
+  const std::string reply = found->second;
+  refusals.erase(found);
+  return reply;
 }
 
 }  // namespace postern::test

@@ -51,7 +51,9 @@ struct FakeBackend {
   bool was_quit = false;
 };
 
-class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
+class SmtpBench final : public proto::SmtpReports,
+                        public proto::ReplayBudget,
+                        public proto::RefusalMemory {
  public:
   enum class Cut { kWhole, kByByte, kRandom };
   SmtpBench();
@@ -72,8 +74,9 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   std::map<std::string, std::string> relays;
   std::optional<base::PeerName> peer_name = base::PeerName{base::PeerName::Kind::kUnavailable, ""};
   size_t budget_bytes = 1 << 20;
-  bool has_untried = false;    // as OnNobody
-  bool is_spool_quick = true;  // false: the journal's file answers when AnswerSpool is called
+  size_t file_bytes = 100 << 20;  // what the journal's file may be asked to hold
+  bool has_untried = false;       // as OnNobody
+  bool is_spool_quick = true;     // false: the journal's file answers when AnswerSpool is called
   size_t spool_read_bytes = 1 << 20;  // at most, an answer
 
   FakeBackend& backend(const std::string& name);
@@ -110,7 +113,8 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   std::vector<proto::SmtpLegFault> faults;
   bool wants_front_tls = false;
   size_t budget_taken = 0;
-  std::optional<std::string> spool_file;  // of the message under way
+  std::map<std::string, std::string> refusals;  // remembered: "from to" to reply
+  std::optional<std::string> spool_file;        // of the message under way
   uint64_t num_front_bytes = 0;
   std::unique_ptr<proto::SmtpRelay> relay;
   base::MonoTime now{std::chrono::hours(1)};
@@ -156,7 +160,7 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   void BackChunk(Leg& leg);
   void Answer(Leg& leg, const std::string& what, const std::string& usual);
 
-  // proto::SmtpReports, proto::ReplayBudget
+  // proto::SmtpReports, proto::ReplayBudget, proto::RefusalMemory
   void OnCommand(proto::SmtpVerb, base::Duration) override {}
   void OnRecipient(Recipient result) override;
   void OnBareNewline() override { events.emplace_back("bare_newline"); }
@@ -172,6 +176,11 @@ class SmtpBench final : public proto::SmtpReports, public proto::ReplayBudget {
   void OnJournalLost(proto::JournalLoss why) override;
   bool Take(size_t num_bytes) override;
   void Return(size_t num_bytes) override { budget_taken -= num_bytes; }
+  bool HasFileRoom(size_t num_bytes) const override {
+    return (spool_file ? spool_file->size() : 0) + num_bytes <= file_bytes;
+  }
+  void Remember(std::string_view from, std::string_view to, base::ByteView reply) override;
+  std::string Recall(std::string_view from, std::string_view to) override;
 
   std::map<std::string, std::unique_ptr<Home>> built_homes_;
   std::unique_ptr<Leg> leg_;

@@ -125,6 +125,9 @@ class Runner {
         settings.bare_newline = value == "normalize" ? conf::BareNewline::kNormalize
                                 : value == "pass"    ? conf::BareNewline::kPass
                                                      : conf::BareNewline::kReject;
+      } else if (key == "commit") {
+        settings.commit =
+            value == "after_data" ? conf::Commit::kAfterData : conf::Commit::kStreaming;
       } else if (key == "announces") {
         bench_.capabilities = Split(value, ",");
       } else if (key == "greet_delay") {

@@ -530,8 +530,21 @@ void SmtpWorld::AuthSucceeded(const base::IpAddress&, const std::string& user) {
 }
 
 bool SmtpWorld::TakeReplayMemory(size_t num_bytes) {
+  if (replay_memory + num_bytes > replay_memory_total) return false;
   replay_memory += num_bytes;
   return true;
+}
+
+void SmtpWorld::RememberRefusal(const std::string& key, std::string_view reply) {
+  refusals[key] = reply;
+}
+
+std::string SmtpWorld::RecallRefusal(const std::string& key) {
+  const auto found = refusals.find(key);
+  if (found == refusals.end()) return "";
+  const std::string reply = found->second;
+  refusals.erase(found);
+  return reply;
 }
 
 void SmtpWorld::ReturnReplayMemory(size_t num_bytes) {

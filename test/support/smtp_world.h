@@ -143,6 +143,8 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   bool is_short_of_buffers = false;  // all sessions together hold too much
   uint64_t replay_memory = 0;
   int num_begun = 0;
+  uint64_t replay_memory_total = UINT64_MAX;
+  std::map<std::string, std::string> refusals;  // remembered
   int num_retired = 0;
   std::vector<std::function<void(const io::PeerName&)>> name_lookups;
 
@@ -168,6 +170,8 @@ class SmtpWorld : public session::SessionHost, public metrics::AccountSink, publ
   }
   bool TakeReplayMemory(size_t num_bytes) override;
   void ReturnReplayMemory(size_t num_bytes) override;
+  void RememberRefusal(const std::string& key, std::string_view reply) override;
+  std::string RecallRefusal(const std::string& key) override;
   io::Spool* spool() override { return &disk; }
   void LearnedCapabilities(const balance::Endpoint& endpoint,
                            std::vector<std::string> keywords) override;
