@@ -5,14 +5,15 @@ import time
 
 LINE = b"the quick brown fox jumps over the lazy dog, and over another one after it\r\n"
 TEXT = LINE * (1024 * 1024 // len(LINE) + 1)
+PIECE, PACED_PIECE = 65536, 4096
 PATIENCE = 60.0  # seconds, for one reply
 
 
 class Sender:
-    """run() gives itself back, with how it went."""
+    """run() gives itself back, with how it went. pace: seconds that the text takes; 0: as fast as it is read."""
 
-    def __init__(self, port, number, size, recipient):
-        self.port, self.number, self.size, self.recipient = port, number, size, recipient
+    def __init__(self, port, number, size, recipient, pace=0.0):
+        self.port, self.number, self.size, self.recipient, self.pace = port, number, size, recipient, pace
         self.phase = "connect"
         self.reply = ""
         self.seconds = 0.0
@@ -43,9 +44,12 @@ class Sender:
         self.phase = "text"
         writer.write(b"X-Number: %012d\r\nSubject: a message\r\n\r\n" % self.number)
         end = self.size - self.size % len(LINE) + len(LINE)
-        for at in range(0, end, 65536):
-            writer.write(TEXT[at:min(at + 65536, end)])
+        piece = PACED_PIECE if self.pace else PIECE
+        for at in range(0, end, piece):
+            writer.write(TEXT[at:min(at + piece, end)])
             await writer.drain()
+            if self.pace:
+                await asyncio.sleep(self.pace * piece / end)
         writer.write(b".\r\n")
         self.is_text_sent = True
         await self._expect(reader, "end", b"250")
