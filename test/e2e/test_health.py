@@ -50,7 +50,7 @@ class OwnFarm(case.Case):
                       "stores": {"backends": ["store1", "store2"], "storage": "shared"}},
             "routes": {"inbound": [{"name": "all", "pool": "mx"}], "users": [{"name": "all", "pool": "stores"}]},
             "limits": {"exempt": ["127.0.0.0/8"]},
-            "health": {"interval": "1s", "fast_interval": "200ms", "cooldown": "2s", **self.health},
+            "health": {"interval": "1s", "fast_interval": "200ms", "cooldown": "2s", "slow_start": "2s", **self.health},
         }
         admin = f"{LOOPBACK}:{lab.free_port()}"
         self.postern = Balancer(lab, self.world.binary, self.config, name("postern"))
