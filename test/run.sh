@@ -52,7 +52,7 @@ build() {  # preset, targets...
 build_ahead() {
   if wants sim; then cmake --preset sim && cmake --build --preset sim --parallel 1 --target sim_test; fi
   if wants tsan; then cmake --preset tsan && cmake --build --preset tsan --parallel 1 --target "${kTsanTargets[@]}"; fi
-  if wants fuzz; then cmake --preset fuzz && cmake --build --preset fuzz --parallel 1; fi
+  if wants fuzz; then cmake --preset fuzz && cmake --build --preset fuzz --parallel 1 --target fuzz_targets; fi
 }
 
 # Runs ctest and adds up the GoogleTest cases inside; a program without cases counts as one.
@@ -180,7 +180,7 @@ if wants tsan; then
 fi
 if wants fuzz; then
   stage "fuzz: $kFuzzSeconds s each target"
-  if build fuzz; then run_fuzz; fi
+  if build fuzz fuzz_targets; then run_fuzz; fi
   over fuzz
 fi
 
