@@ -191,10 +191,11 @@ TEST(BystanderTest, NoticesAThreadThatWaits) {
 }
 
 TEST(BystanderTest, NoticesAThreadThatIsKeptBusy) {
+  bool is_busy = true;
+  std::function<void()> spin;  // until the place has ended, whose loop has it
   Place place(Protocol::kImap);
   place.bystander->LogIn();
-  bool is_busy = true;
-  std::function<void()> spin = [&] {
+  spin = [&] {
     if (is_busy) place.world.loop.Post(spin);
   };
   spin();
