@@ -10,6 +10,8 @@
 #   fuzz  each fuzz target for some seconds
 #   dev   what asan runs, without sanitizers: the quickest to build (--quick: this alone)
 #
+# asan and fuzz are built by clang, in half of GCC's time for asan; the others by GCC.
+#
 # Without options: all but dev. The last line is "N passed, N failed"; the exit code is 0 only if nothing
 # failed and something passed.
 # SPDX-License-Identifier: Apache-2.0
@@ -21,7 +23,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --quick) stages="dev" ;;
     --only) stages=${2:?--only needs a stage}; shift ;;
-    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) printf 'run.sh: unknown option %s (see --help)\n' "$1" >&2; exit 2 ;;
   esac
   shift
@@ -40,9 +42,12 @@ stage() { printf '\n== %s\n' "$*"; SECONDS=0; }
 over() { printf '== %s: %s s\n' "$1" "$SECONDS"; }
 sum() { awk '{ s += $1 } END { print s + 0 }'; }
 
+# A folder that was configured for another compiler begins anew.
+configure() { cmake --preset "$1" || cmake --fresh --preset "$1"; }
+
 build() {  # preset, targets...
   local preset=$1; shift
-  cmake --preset "$preset" >"$logs/cmake" 2>&1 || { cat "$logs/cmake"; fail "configure $preset"; return 1; }
+  configure "$preset" >"$logs/cmake" 2>&1 || { cat "$logs/cmake"; fail "configure $preset"; return 1; }
   cmake --build --preset "$preset" --parallel "$kJobs" ${1:+--target "$@"} >"$logs/build" 2>&1 ||
     { tail -60 "$logs/build"; fail "build $preset"; return 1; }
   printf 'built in %s s\n' "$SECONDS"
@@ -50,9 +55,9 @@ build() {  # preset, targets...
 
 # While real servers are waited for, a core has time for what the later stages need; they say what fails.
 build_ahead() {
-  if wants sim; then cmake --preset sim && cmake --build --preset sim --parallel 1 --target sim_test; fi
-  if wants tsan; then cmake --preset tsan && cmake --build --preset tsan --parallel 1 --target "${kTsanTargets[@]}"; fi
-  if wants fuzz; then cmake --preset fuzz && cmake --build --preset fuzz --parallel 1 --target fuzz_targets; fi
+  if wants sim; then configure sim && cmake --build --preset sim --parallel 1 --target sim_test; fi
+  if wants tsan; then configure tsan && cmake --build --preset tsan --parallel 1 --target "${kTsanTargets[@]}"; fi
+  if wants fuzz; then configure fuzz && cmake --build --preset fuzz --parallel 1 --target fuzz_targets; fi
 }
 
 # Runs ctest and adds up the GoogleTest cases inside; a program without cases counts as one.

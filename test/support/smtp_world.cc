@@ -173,11 +173,11 @@ class SmtpServer::Connection final : public Stream::Observer {
       return line.compare(0, word.size(), word) == 0;
     };
     if (begins(server_.is_lmtp ? "LHLO" : "EHLO")) {
-      std::string lines = "250-" + server_.name_;
-      for (const std::string& keyword : server_.keywords) lines += "\r\n250-" + keyword;
-      lines[lines.rfind("250-") + 3] = ' ';
+      std::string answer = "250-" + server_.name_;
+      for (const std::string& keyword : server_.keywords) answer += "\r\n250-" + keyword;
+      answer[answer.rfind("250-") + 3] = ' ';
       hello_ = line.substr(5);
-      Say("EHLO" + line.substr(4), lines);
+      Say("EHLO" + line.substr(4), answer);
     } else if (begins("HELO") && !server_.is_lmtp) {
       hello_ = line.substr(5);
       Say(line, "250 " + server_.name_);
