@@ -42,8 +42,8 @@ stage() { printf '\n== %s\n' "$*"; SECONDS=0; }
 over() { printf '== %s: %s s\n' "$1" "$SECONDS"; }
 sum() { awk '{ s += $1 } END { print s + 0 }'; }
 
-# A folder that was configured for another compiler begins anew.
-configure() { cmake --preset "$1" || cmake --fresh --preset "$1"; }
+# Fresh: of a folder that was configured for another compiler CMake would forget the preset.
+configure() { cmake --fresh --preset "$1"; }
 
 build() {  # preset, targets...
   local preset=$1; shift
