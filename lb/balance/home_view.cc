@@ -76,6 +76,9 @@ bool Admission::Admits(const Endpoint& endpoint) const {
 void HomeView::Adopt(const Home& home) {
   home_ = &home;
   serial_ = home.serial;
+  // Of the former table; a home without members has no tier by which they would be replaced.
+  in_use_.clear();
+  are_turns_made_ = false;
   num_tiers_in_use_ = 0;
   refresh_at_ = {};
 }

@@ -79,6 +79,18 @@ TEST_F(PickerTest, RoundRobinGoesOnAfterAReload) {
   EXPECT_EQ(Pick(), "b1");
 }
 
+TEST_F(PickerTest, WhoHasLeftWithAllOthersIsNotChosenAfterAReload) {
+  for (const conf::Balance balance : {conf::Balance::kRoundRobin, conf::Balance::kLeastLoad,
+                                      conf::Balance::kFirst, conf::Balance::kHash}) {
+    config_ = {};
+    Make({100, 100}, balance);
+    EXPECT_NE(Pick(), "none");
+    config_.pools[0].backends.clear();
+    table_ = std::make_unique<EndpointTable>(config_, book_);
+    EXPECT_EQ(Pick(), "none");
+  }
+}
+
 TEST_F(PickerTest, LeastLoadGoesWhereLessIsOpenForTheWeight) {
   Make({100, 100}, conf::Balance::kLeastLoad);
   picker_.Started(state(0));
