@@ -203,8 +203,14 @@ void SmtpRelay::OnTimer(MonoTime now) {
   if (leg_.deadline <= now && !is_over()) OnLegDeadline();
   if (spool_deadline_ <= now && !is_over()) LoseJournal(JournalLoss::kDisk);
   if (front_deadline_ <= now && !is_over()) OnFrontDeadline();
-  if (login_deadline_ <= now && !is_over())
-    SayGoodbye(SmtpText::kTimeout, SessionResult::kIdle, "took too long to begin");
+  if (login_deadline_ <= now && !is_over()) {
+    static constexpr const char* kWhy = "took too long to begin";
+    if (wait_ == Wait::kTls) {
+      End(SessionResult::kIdle, Side::kFront, kWhy);  // within the handshake nothing can be said
+    } else {
+      SayGoodbye(SmtpText::kTimeout, SessionResult::kIdle, kWhy);
+    }
+  }
   FinishCall();
 }
 

@@ -187,6 +187,18 @@ TEST_F(SmtpSessionTest, LeavesABackendWithAWrongCertificate) {
   EXPECT_TRUE(world_.state("b1").InCooldown(world_.loop.Now()));
 }
 
+TEST_F(SmtpSessionTest, SaysNothingWithinAHandshakeThatOutlastsTheLogin) {
+  world_.listener().tls = TlsMode::kStartTls;
+  world_.listener().timeouts.login = seconds(5);
+  world_.Hello();
+  EXPECT_THAT(world_.Ask("STARTTLS"), StartsWith("220 "));
+  world_.Wait(seconds(6));
+  EXPECT_EQ(world_.Read(), "");
+  EXPECT_TRUE(world_.client_sees_end());
+  ASSERT_EQ(world_.accounts.size(), 1U);
+  EXPECT_EQ(world_.accounts[0].cause.why, "took too long to begin");
+}
+
 TEST_F(SmtpSessionTest, EndsOnBytesBehindStartTls) {
   world_.listener().tls = TlsMode::kStartTls;
   world_.Hello();
