@@ -3,7 +3,6 @@
 #include "test/support/sim_loop.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "lb/base/check.h"
 
@@ -14,9 +13,23 @@ namespace {
 constexpr uint64_t kMaxStepsWithoutEnd = 50'000'000;
 }  // namespace
 
+void SimLoop::SetDisorder(base::Rng& rng, base::Duration most_late) {
+  rng_ = &rng;
+  most_late_ = most_late;
+}
+
 void SimLoop::Schedule(base::Duration delay, std::function<void()> event) {
-  events_.emplace(std::pair(now_ + std::max(delay, base::Duration(0)), next_event_++),
+  // The number keeps two of the same chance apart.
+  constexpr uint64_t kNumbers = (uint64_t{1} << 40) - 1;
+  const uint64_t chance = rng_ == nullptr ? 0 : rng_->Next() & ~kNumbers;
+  events_.emplace(std::pair(now_ + std::max(delay, base::Duration(0)), chance | next_event_++),
                   std::move(event));
+}
+
+std::optional<base::MonoTime> SimLoop::NextTimers() const {
+  std::optional<base::MonoTime> next = timers_.Next();
+  if (next) *next += late_;
+  return next;
 }
 
 bool SimLoop::Step(base::MonoTime until) {
@@ -27,7 +40,7 @@ bool SimLoop::Step(base::MonoTime until) {
     task();
     return true;
   }
-  std::optional<base::MonoTime> next = timers_.Next();
+  std::optional<base::MonoTime> next = NextTimers();
   const bool is_event = !events_.empty() && (!next || events_.begin()->first.first <= *next);
   if (is_event) next = events_.begin()->first.first;
   if (!next || *next > until) return false;
@@ -39,6 +52,8 @@ bool SimLoop::Step(base::MonoTime until) {
     event();
   } else {
     timers_.RunDue(now_);
+    if (rng_ != nullptr)
+      late_ = base::Duration(rng_->Below(static_cast<uint64_t>(most_late_.count()) + 1));
   }
   return true;
 }

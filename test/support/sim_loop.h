@@ -12,8 +12,10 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <utility>
 
+#include "lb/base/rng.h"
 #include "lb/io/loop.h"
 
 namespace postern::test {
@@ -27,6 +29,9 @@ class SimLoop final : public io::Loop {
   [[nodiscard]] io::TimerHeap& timers() override { return timers_; }
   void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
 
+  // From now on events of the same time run in an order by chance, and timers fire late, each round
+  // by up to that much, so that what was due behind them may come first. rng outlives the loop.
+  void SetDisorder(base::Rng& rng, base::Duration most_late);
   // Runs the event at now + delay; equal times run in the order of scheduling, before timers.
   void Schedule(base::Duration delay, std::function<void()> event);
 
@@ -45,11 +50,15 @@ class SimLoop final : public io::Loop {
   [[nodiscard]] uint64_t num_steps() const { return num_steps_; }
 
  private:
+  [[nodiscard]] std::optional<base::MonoTime> NextTimers() const;
   base::MonoTime now_{std::chrono::hours(1)};
   io::TimerHeap timers_;  // outlives what tasks and events own
   std::deque<std::function<void()>> tasks_;
   std::map<std::pair<base::MonoTime, uint64_t>, std::function<void()>> events_;
   uint64_t next_event_ = 0;
+  base::Rng* rng_ = nullptr;  // of disorder; null: there is none
+  base::Duration most_late_{};
+  base::Duration late_{};  // of the next timers
   uint64_t num_steps_ = 0;
 };
 

@@ -36,6 +36,7 @@ std::pair<std::unique_ptr<SimStream>, std::unique_ptr<SimStream>> SimNet::Pair(
   a->local_address_ = b->peer_address_ = client;
   a->peer_address_ = b->local_address_ = server;
   SimSocket::Join(a->socket_, b->socket_);
+  b->socket_->set_most_unsent(&most_unsent_accepted_);
   return {std::move(a), std::move(b)};
 }
 
@@ -45,6 +46,7 @@ std::unique_ptr<io::Stream> SimNet::Connect(const io::DialOptions& dial,
   std::unique_ptr<SimStream> stream(new SimStream(*this));
   stream->state_ = SimStream::State::kConnecting;
   stream->socket_->SetConnecting();
+  stream->socket_->set_most_unsent(&most_unsent_dialled_);
   stream->observer_ = &observer;
   stream->peer_address_ = dial.address;
   const auto loopback = base::IpAddress::V4({127, 0, 0, 1});

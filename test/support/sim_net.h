@@ -156,6 +156,11 @@ class SimNet final : public io::Dialer {
       const base::SocketAddress& client, const base::SocketAddress& server);
 
   [[nodiscard]] uint64_t num_dials() const { return num_dials_; }
+  // That are not deleted, of both sides.
+  [[nodiscard]] size_t num_streams() const { return num_streams_; }
+  // The most that any end was left with unsent: of those that dialled, and of the servers' of Pair.
+  [[nodiscard]] size_t most_unsent_dialled() const { return most_unsent_dialled_; }
+  [[nodiscard]] size_t most_unsent_accepted() const { return most_unsent_accepted_; }
 
  private:
   friend class SimStream;
@@ -173,6 +178,8 @@ class SimNet final : public io::Dialer {
   std::map<base::SocketAddress, Place> places_;
   std::map<std::string, Place> unix_places_;
   uint64_t num_dials_ = 0;
+  size_t num_streams_ = 0;
+  size_t most_unsent_dialled_ = 0, most_unsent_accepted_ = 0;
   uint16_t next_port_ = 32768;
 };
 

@@ -43,6 +43,7 @@ void SimSocket::Send(Kind kind, base::ByteView bytes) {
   unsent_.push_back({kind, std::string(bytes)});
   unsent_bytes_ += bytes.size();
   if (may_go) Pump();
+  if (most_unsent_ != nullptr) *most_unsent_ = std::max(*most_unsent_, unsent_bytes_);
 }
 
 void SimSocket::SendFin() {

@@ -80,6 +80,8 @@ class SimSocket : public std::enable_shared_from_this<SimSocket> {
   void Send(Kind kind, base::ByteView bytes);
   void SendFin();
   [[nodiscard]] size_t unsent_bytes() const { return unsent_bytes_; }
+  // Notes there the most that was ever unsent here; outlives the socket. Null: nowhere.
+  void set_most_unsent(size_t* most_unsent) { most_unsent_ = most_unsent; }
   // The kernel refuses to send: the peer has reset.
   [[nodiscard]] bool is_broken() const { return is_broken_; }
   // ... while there were unsent bytes.
@@ -126,6 +128,7 @@ class SimSocket : public std::enable_shared_from_this<SimSocket> {
   std::weak_ptr<SimSocket> peer_;
   std::deque<Piece> unsent_;
   size_t unsent_bytes_ = 0;
+  size_t* most_unsent_ = nullptr;
   size_t in_window_bytes_ = 0;
   std::deque<OnWire> wire_;
   base::MonoTime last_arrival_{};

@@ -84,8 +84,9 @@ class SimSpool::File final : public io::SpoolFile {
   void Tell(std::function<void()> answer) {
     const auto latency = static_cast<uint64_t>(spool_.options.latency.count());
     const base::MonoTime now = spool_.loop_.Now();
+    // One by one, also where the loop runs what is due at the same time in any order.
     last_ = std::max(
-        last_,
+        last_ + base::Duration(1),
         now + base::Duration(static_cast<int64_t>(latency / 2 + spool_.rng_.Below(latency + 1))));
     spool_.loop_.Schedule(last_ - now, [self = self_, answer = std::move(answer)] {
       if (*self != nullptr && !(*self)->spool_.options.hangs) answer();

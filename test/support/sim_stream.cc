@@ -31,12 +31,14 @@ SimStream::SimStream(SimNet& net)
       self_(std::make_shared<SimStream*>(this)),
       socket_(std::make_shared<SimSocket>(net.world_)) {
   socket_->set_owner(this);
+  ++net_.num_streams_;
 }
 
 SimStream::~SimStream() {
   POSTERN_CHECK(!is_in_callback_);
   Close();
   *self_ = nullptr;
+  --net_.num_streams_;
 }
 
 void SimStream::SetObserver(Observer* observer) {
