@@ -83,6 +83,7 @@ FOREIGN_WORDS = [
 FOREIGN_WORDS_ALLOWED = ("LICENSE",)
 
 MUTANTS = "test/mutants/mutants.txt"
+SIM_MUTANTS = "test/mutants/sim_mutants.txt"
 
 SKIPPED_TESTS = re.compile(r"\bGTEST_SKIP\b|\bDISABLED_\w+|@(?:unittest\.)?skip|\bself\.skipTest\b")
 
@@ -327,20 +328,21 @@ def tests_are_run(tree):
 
 def mutants_find_their_text(tree):
     """A defect of test/mutants that cannot be planted proves nothing any more."""
-    if MUTANTS not in tree.files:
-        return
-    try:
-        mutants = mutant_list.parse(tree.files[MUTANTS].text)
-    except ValueError as error:
-        yield MUTANTS, 1, str(error)
-        return
-    for mutant in mutants:
-        file = tree.files.get(mutant.file)
-        if file is None:
-            yield MUTANTS, mutant.line, f'"{mutant.name}": {mutant.file} is not there'
-        elif file.text.count(mutant.old) != 1:
-            yield (MUTANTS, mutant.line, f'"{mutant.name}": {mutant.file} has its old text '
-                   f"{file.text.count(mutant.old)} times")
+    for the_list in (MUTANTS, SIM_MUTANTS):
+        if the_list not in tree.files:
+            continue
+        try:
+            mutants = mutant_list.parse(tree.files[the_list].text)
+        except ValueError as error:
+            yield the_list, 1, str(error)
+            continue
+        for mutant in mutants:
+            file = tree.files.get(mutant.file)
+            if file is None:
+                yield the_list, mutant.line, f'"{mutant.name}": {mutant.file} is not there'
+            elif file.text.count(mutant.old) != 1:
+                yield (the_list, mutant.line, f'"{mutant.name}": {mutant.file} has its old text '
+                       f"{file.text.count(mutant.old)} times")
 
 
 def note_mangled_heads(tree):

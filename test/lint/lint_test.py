@@ -266,6 +266,8 @@ class LintTest(unittest.TestCase):
         self.assert_found(lint.MUTANTS, "line 6: not a name")
         self.write(lint.MUTANTS, mutant)
         self.assert_clean()
+        self.write(lint.SIM_MUTANTS, mutant.replace("- int x = 1;", "- int x = 3;"))
+        self.assert_found(lint.SIM_MUTANTS, "has its old text 0 times", line=1)
 
     def notes(self):
         return lint.run(lint.NOTES, lint.Tree(self.root))

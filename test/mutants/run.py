@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """run.py: shows that the tests notice: plants one defect at a time and says which test fails.
 
-  test/mutants/run.py [--work DIR] [--only WORD]... [--programs A,B]
+  test/mutants/run.py [--sim] [--work DIR] [--only WORD]... [--programs A,B]
 
 --work: a checkout to work in, kept for the next time (default: a worktree of HEAD in a temporary
 folder); its sources are changed and put back. --only: the mutants with WORD in their name; may be
 given more than once.
 --programs: of the test programs only these (io, ..., sim), where a quick answer is wanted.
-The list is mutants.txt. The exit code is 0 only if every mutant was killed.
+--sim: the list is sim_mutants.txt in place of mutants.txt, of which each has to be found by the
+simulation of SMTP alone, with the seeds that test/run.sh has; says after which seed, and how long.
+The exit code is 0 only if every mutant was killed.
 """
 # SPDX-License-Identifier: Apache-2.0
 import argparse
@@ -17,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 import mutant_list
 
@@ -25,6 +28,9 @@ ROOT = HERE.parent.parent
 # From the quickest to the slowest: the first that fails has killed the mutant.
 PROGRAMS = ["io", "balance", "route", "conf", "directory", "proto", "dialogue", "session", "matrix", "sim"]
 SECONDS = 180
+# As test/run.sh, but all seeds in one process.
+SIM_TRANSACTIONS = 334000
+SIM_SECONDS = 600
 
 
 def build(work, programs):
@@ -54,14 +60,35 @@ def find_killer(work, programs):
     return None
 
 
+def find_seed(work):
+    """The first seed of the SMTP simulation that fails, and after how long; None: all pass."""
+    environment = dict(os.environ, POSTERN_SIM_TRANSACTIONS=str(SIM_TRANSACTIONS))
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(["build/sim/test/sim_test", "--gtest_filter=SmtpSimTest.*", "--gtest_brief=1",
+                               "--gtest_fail_fast"], cwd=work, env=environment,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SIM_SECONDS)
+    except subprocess.TimeoutExpired:
+        return "does not end"
+    if done.returncode == 0:
+        return None
+    output = done.stdout.decode(errors="replace")
+    found = re.search(r"POSTERN_SIM_SEED=(\d+) .*'SmtpSimTest\.(\w+)'", output)
+    where = f"{found.group(2)}, seed {found.group(1)}" if found else "unknown seed"
+    return f"{where}, after {time.monotonic() - begun:.1f} s"
+
+
 def main():
     options = argparse.ArgumentParser(usage=__doc__)
+    options.add_argument("--sim", action="store_true")
     options.add_argument("--work")
     options.add_argument("--only", action="append")
     options.add_argument("--programs", default=",".join(PROGRAMS))
     args = options.parse_args()
-    programs = args.programs.split(",")
-    mutants = [mutant for mutant in mutant_list.parse((HERE / "mutants.txt").read_text())
+    programs = ["sim"] if args.sim else args.programs.split(",")
+    find = find_seed if args.sim else lambda work: find_killer(work, programs)
+    the_list = HERE / ("sim_mutants.txt" if args.sim else "mutants.txt")
+    mutants = [mutant for mutant in mutant_list.parse(the_list.read_text())
                if any(word in mutant.name for word in args.only or [""])]
     is_temporary = args.work is None
     work = pathlib.Path(args.work or tempfile.mkdtemp(prefix="mutants."))
@@ -72,7 +99,7 @@ def main():
     survived = []
     try:
         is_built, output = build(work, programs)
-        killer = find_killer(work, programs) if is_built else output[-2000:]
+        killer = find(work) if is_built else output[-2000:]
         if killer:
             print("without a mutant:", killer)
             return 1
@@ -86,7 +113,7 @@ def main():
             try:
                 path.write_text(source.replace(old, new))
                 is_built, output = build(work, programs)
-                killer = find_killer(work, programs) if is_built else None
+                killer = find(work) if is_built else None
             finally:
                 path.write_text(source)
             if not is_built:

@@ -27,6 +27,9 @@ class SmtpRun {
 
   // How many transactions there were.
   uint32_t Run();
+  [[nodiscard]] uint64_t num_steps() const { return loop_.num_steps(); }
+  // What the counters must have grown by.
+  [[nodiscard]] const SmtpBooks::Sums& sums() const { return books_.sums(); }
 
  private:
   void BeginClient();
