@@ -5,7 +5,7 @@
 #
 #   asan  unit, dialogue, matrix and integration tests, a short simulation, fuzz corpora, lint: with ASan and UBSan
 #   e2e   packaging/try.sh, then real servers and real clients around the sanitized binary
-#   sim   100,000 whole sessions with faults by seed, optimised, with every check
+#   sim   1,000,000 SMTP transactions and 50,000 IMAP and POP3 sessions with faults by seed, optimised
 #   tsan  the parts with threads under TSan
 #   fuzz  each fuzz target for some seconds
 #   dev   what asan runs, without sanitizers: the quickest to build (--quick: this alone)
@@ -29,7 +29,8 @@ while [ $# -gt 0 ]; do
   shift
 done
 kFuzzSeconds=6
-kSimSeeds=25000  # of each of the four properties
+kSimSeeds=25000            # of each of IMAP and POP3
+kSimTransactions=500000    # of each of SMTP and submission
 kJobs=$(nproc)
 kTsanTargets=(net_test metrics_test daemon_test tls_test postern)
 logs=$(mktemp -d)
@@ -78,7 +79,7 @@ run_ctest() {  # preset, ctest options...
     grep -E '\[  FAILED|: Failure$|error:|ERROR: |WARNING: ThreadSanitizer|^[0-9]+: FAIL|tests failed|\*\*\*' -A6 "$logs/ctest" | head -80
     [ "$lost" -gt 0 ] || fail "ctest $preset $*"
   fi
-  grep -hoE '^[0-9]+: [0-9]+ (cells|sessions by seed).*' "$logs/ctest" | sed 's/^[0-9]*: //'
+  grep -hoE '^[0-9]+: [0-9]+ (cells|(sessions|transactions) by seed).*' "$logs/ctest" | sed 's/^[0-9]*: //'
   printf '%s cases and %s other programs passed\n' "$cases" "$plain"
 }
 
@@ -101,18 +102,20 @@ run_e2e() {  # binary
 run_sim() {
   local begun=$EPOCHREALTIME pids=() i
   for ((i = 0; i < kJobs; i++)); do
-    POSTERN_SIM_SEEDS=$kSimSeeds POSTERN_SIM_SHARD=$i/$kJobs build/sim/test/sim_test >"$logs/sim-$i" 2>&1 &
+    POSTERN_SIM_SEEDS=$kSimSeeds POSTERN_SIM_TRANSACTIONS=$kSimTransactions POSTERN_SIM_SHARD=$i/$kJobs \
+      build/sim/test/sim_test >"$logs/sim-$i" 2>&1 &
     pids+=($!)
   done
   for ((i = 0; i < kJobs; i++)); do
     if wait "${pids[$i]}"; then
       passed=$((passed + $(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?\.$/\1/p' "$logs/sim-$i")))
     else
-      grep -E 'Failure|POSTERN_SIM_SEED|check failed|FAILED' -A4 "$logs/sim-$i" | head -60
+      grep -E 'Failure|POSTERN_SIM_SEED|check failed|FAILED' -A6 "$logs/sim-$i" | head -60
       fail "simulation, share $i of $kJobs"
     fi
   done
-  printf '%s sessions by seed in %s s on %s cores\n' \
+  printf '%s transactions and %s sessions by seed in %s s on %s cores\n' \
+    "$(sed -nE 's/^([0-9]+) transactions by seed$/\1/p' "$logs"/sim-* | sum)" \
     "$(sed -nE 's/^([0-9]+) sessions by seed$/\1/p' "$logs"/sim-* | sum)" \
     "$(awk -v a="$begun" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.0f", b - a }')" "$kJobs"
 }
@@ -173,7 +176,7 @@ if wants e2e; then
   over e2e
 fi
 if wants sim; then
-  stage "sim: 100,000 whole sessions with faults by seed, optimised, with every check"
+  stage "sim: a million SMTP transactions, and IMAP and POP3 sessions, with faults by seed, optimised"
   if build sim sim_test; then run_sim; fi
   over sim
 fi
