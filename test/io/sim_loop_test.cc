@@ -13,6 +13,7 @@ namespace postern::test {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::UnorderedElementsAre;
 using namespace std::chrono_literals;  // NOLINT: literals only
 
 class SimLoopTest : public ::testing::Test {
@@ -31,6 +32,28 @@ class SimLoopTest : public ::testing::Test {
   io::Timer timer_{loop_.timers(), io::Timer::Invoke<&Alarm::Fire, Alarm>, &alarm_};
   const base::MonoTime start_ = loop_.Now();
 };
+
+TEST_F(SimLoopTest, DisorderMixesWhatIsDueAtTheSameTimeAndLetsTimersBeLate) {
+  base::SeededRng rng(7);
+  loop_.SetDisorder(rng, 5ms);
+  bool is_mixed = false, is_late = false;
+  for (int i = 0; i < 20; ++i) {
+    said_.clear();
+    const base::MonoTime due = loop_.Now() + 10ms;
+    timer_.ArmAt(due);
+    base::MonoTime fired{};
+    alarm_.action = [&] { fired = loop_.Now(); };
+    for (const char* word : {"a", "b", "c"}) loop_.Schedule(10ms, Say(word));
+    loop_.RunFor(20ms);
+    EXPECT_THAT(said_, UnorderedElementsAre("a", "b", "c"));
+    is_mixed = is_mixed || said_ != std::vector<std::string>{"a", "b", "c"};
+    EXPECT_GE(fired, due);
+    EXPECT_LE(fired, due + 5ms);
+    is_late = is_late || fired > due;
+  }
+  EXPECT_TRUE(is_mixed);
+  EXPECT_TRUE(is_late);
+}
 
 TEST_F(SimLoopTest, NothingRunsFromWithinPost) {
   loop_.Post(Say("task"));

@@ -110,6 +110,7 @@ void SmtpBooks::OnStored(const SmtpStored& stored) {
   if (server.client_address != conf::ClientAddress::kNone) {
     EXPECT_EQ(stored.client_ip, sent->client_ip) << Words(*sent);
   }
+  EXPECT_EQ(stored.hello, sent->hello) << Words(*sent);
   EXPECT_EQ(stored.user,
             protocol_ == conf::Protocol::kSubmission ? "u" + std::to_string(sent->client) : "")
       << Words(*sent);

@@ -28,7 +28,7 @@ namespace postern::test {
 struct SmtpSent {
   uint32_t number = 0;
   uint32_t client = 0;  // and user
-  std::string client_ip;
+  std::string client_ip, hello;
   conf::BareNewline bare_newline = conf::BareNewline::kReject;  // of the client's listener
   base::MonoTime home_known{};  // not before: the work that found homes began then
   std::vector<std::string> asked, accepted;
@@ -60,7 +60,7 @@ struct SmtpStored {
   std::string from, text;  // as it came, dots stuffed by DATA
   std::vector<std::string> to;
   bool is_chunked = false;
-  std::string client_ip, user;  // as the server was told; empty: it was not
+  std::string client_ip, hello, user;  // as the server was told; empty: it was not
   std::string queue_id;
 };
 

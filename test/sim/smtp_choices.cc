@@ -43,6 +43,7 @@ SmtpChoices::SmtpChoices(conf::Protocol protocol, Dice& dice) : protocol_(protoc
     clients.errs = dice.OneIn(2) ? 0 : 40;
     clients.longest_pause = dice.OneIn(3) ? seconds(20) : milliseconds(200);
   }
+  shares_legs = dice.OneIn(2);
   clients.resets = dice.OneIn(2) ? 0 : 50;
   config.hostname = "mx.example";
   config.health.relay_check = false;
@@ -219,6 +220,7 @@ void SmtpChoices::ChooseLimits(Dice& dice) {
   limits = {};
   smtp = {};
   if (dice.OneIn(3)) limits.buffer = dice.OneIn(2) ? dice.Below(600) : 4096;
+  if (dice.OneIn(3)) smtp.commit = conf::Commit::kAfterData;
   smtp.bare_newline = static_cast<conf::BareNewline>(dice.Below(3));
   smtp.replay_memory = dice.OneIn(2) ? dice.Below(2048) : dice.OneIn(2) ? 20 << 10 : 256 << 10;
   if (dice.OneIn(2)) smtp.legs_transactions = 1 + static_cast<uint32_t>(dice.Below(3));

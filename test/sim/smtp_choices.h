@@ -54,6 +54,7 @@ struct SmtpChoices {
   bool is_quiet = false;
   bool is_watched = false;  // by a health::Monitor
   bool has_disk = true;
+  bool shares_legs = false;  // with the clients that come later
   uint32_t num_clients = 1, num_at_once = 1, most_messages = 1;
   uint32_t num_events = 0;  // of the process and its surroundings
   base::Duration most_late{};

@@ -51,7 +51,7 @@ uint32_t SmtpRun::Run() {
       },
       kMostSteps);
   has_ended_ = true;
-  process_.StopMonitor();
+  process_.Stop();
   const bool is_idle = loop_.RunUntilIdle(kMostSteps);
   if (is_idle && loop_.Now() <= end + kLongestRun) {
     CheckEnd();

@@ -21,6 +21,7 @@ SmtpSimClient::SmtpSimClient(uint32_t number, const SmtpChoices& choices, conf::
       protocol_(protocol),
       tls_(choices.config.listeners[0].tls),
       bare_newline_(choices.config.smtp.bare_newline),
+      commit_(choices.config.smtp.commit),
       message_limit_(choices.config.listeners[0].limits.message),
       stream_(std::move(stream)),
       loop_(loop),
@@ -28,7 +29,7 @@ SmtpSimClient::SmtpSimClient(uint32_t number, const SmtpChoices& choices, conf::
       books_(books),
       on_end_(std::move(on_end)),
       messages_left_(1 + static_cast<uint32_t>(dice.Below(choices.most_messages))),
-      last_mail_(loop.Now()) {
+      last_rest_(loop.Now()) {
   stream_->SetObserver(this);
   awaited_.push_back({What::kGreeting, 0, nullptr});
   if (tls_ == conf::TlsMode::kImplicit) {
@@ -226,8 +227,8 @@ void SmtpSimClient::OnGoodbye() {
 
 void SmtpSimClient::Hello() {
   const bool is_last = tls_ != conf::TlsMode::kStartTls || stream_->in_tls();
-  const bool is_old = is_last && protocol_ == conf::Protocol::kSmtp && dice_.OneIn(12);
-  Say(What::kHello, (is_old ? "HELO c" : "EHLO c") + std::to_string(number_) + ".example");
+  is_old_ = is_last && protocol_ == conf::Protocol::kSmtp && dice_.OneIn(12);
+  Say(What::kHello, (is_old_ ? "HELO c" : "EHLO c") + std::to_string(number_) + ".example");
 }
 
 void SmtpSimClient::OnHelloReply() {
@@ -286,6 +287,7 @@ void SmtpSimClient::Next() {
   if (dice_.OneIn(20)) return Say(What::kNoop, "NOOP");
   if (dice_.OneIn(30)) {
     // Begins anew: what was said holds no more, but who has logged in.
+    is_old_ = false;
     return Say(What::kHello, "EHLO c" + std::to_string(number_) + ".example");
   }
   if (dice_.OneIn(4)) return Later(its.longest_pause, &SmtpSimClient::BeginMessage);

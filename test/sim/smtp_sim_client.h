@@ -103,6 +103,7 @@ class SmtpSimClient final : public io::Stream::Observer {
   // As of the listener when it came.
   const conf::TlsMode tls_;
   const conf::BareNewline bare_newline_;
+  const conf::Commit commit_;
   const uint64_t message_limit_;
   const std::unique_ptr<SimStream> stream_;
   SimLoop& loop_;
@@ -116,12 +117,13 @@ class SmtpSimClient final : public io::Stream::Observer {
   std::string replies_;
   std::deque<Command> plan_;  // of the message, not said yet
   SmtpSent* sent_ = nullptr;  // the message under way
-  base::MonoTime last_mail_;
-  std::string pieces_;  // of its text, not written yet
+  base::MonoTime last_rest_;  // nothing was due
+  std::string pieces_;        // of its text, not written yet
   bool is_pipelined_ = false;
   bool is_leaving_ = false;  // says goodbye with the end of the text
   bool has_wrong_password_ = false;
   bool is_logged_in_ = false;
+  bool is_old_ = false;       // says HELO
   bool was_refused_ = false;  // a chunk of it
   bool is_goodbye_ = false;   // heard, or said
   bool is_pausing_ = false;   // something is said later

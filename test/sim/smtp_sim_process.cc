@@ -56,7 +56,8 @@ SmtpSimProcess::SmtpSimProcess(SmtpChoices& choices, SimLoop& loop, SimNet& net,
       books_(books),
       meters_(std::move(meters)),
       picker_(0, dice.rng()),
-      env_{loop, net, *this, dice.rng(), picker_, meters_->recorder, *this, *this, nullptr} {
+      env_{loop, net, *this, dice.rng(), picker_, meters_->recorder, *this, *this, nullptr},
+      idle_legs_(loop) {
   Load();
 }
 
@@ -96,6 +97,7 @@ void SmtpSimProcess::Load() {
     its->wants_peer_name |= backend.endpoints[0].client_address == conf::ClientAddress::kXclient;
   settings_ = its;
   env_.parts = std::move(parts);
+  idle_legs_.CloseAll();
   books_.OnConfig(loop_.Now(), *conf);
   if (choices_.is_watched) StartMonitor(slots);
 }
@@ -171,6 +173,14 @@ void SmtpSimProcess::ReturnReplayMemory(size_t num_bytes) {
   replay_memory_ -= num_bytes;
 }
 
+std::string SmtpSimProcess::RecallRefusal(const std::string& key) {
+  const auto known = refusals_.find(key);
+  if (known == refusals_.end()) return "";
+  std::string reply = std::move(known->second);
+  refusals_.erase(known);
+  return reply;
+}
+
 // --- names ---------------------------------------------------------------------------------------
 
 void SmtpSimProcess::Resolve(const std::string& host,
@@ -234,6 +244,7 @@ void SmtpSimProcess::MakeAllReady() {
 
 void SmtpSimProcess::LeaveEndpoint(const balance::EndpointState& endpoint) {
   loop_.Post([this, &endpoint] {
+    idle_legs_.LeaveEndpoint(endpoint);
     for (session::Session* one : Sessions()) one->LeaveEndpoint(endpoint);
   });
 }

@@ -5,12 +5,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "health/monitor.h"
+#include "lb/session/idle_legs.h"
 #include "lb/session/intake.h"
 #include "lb/session/session_env.h"
 #include "test/sim/dice.h"
@@ -44,7 +46,11 @@ class SmtpSimProcess final : public session::SessionHost,
   void SetSomeHealth();  // of an endpoint, and told to sessions where it goes down
   void SetSomeAdmin();
   void MakeAllReady();
-  void StopMonitor() { monitor_.reset(); }
+  // No more checks, and no leg waits for a client.
+  void Stop() {
+    monitor_.reset();
+    idle_legs_.Stop();
+  }
   bool is_short_of_buffers = false;
 
   [[nodiscard]] size_t num_sessions() const { return sessions_.size() + intakes_.size(); }
@@ -72,6 +78,11 @@ class SmtpSimProcess final : public session::SessionHost,
     return is_short_of_buffers ? 0 : wanted_bytes;
   }
   balance::Pins& pins() override { return pins_; }
+  void RememberRefusal(const std::string& key, std::string_view reply) override {
+    refusals_[key] = reply;
+  }
+  std::string RecallRefusal(const std::string& key) override;
+  session::IdleLegs* idle_legs() override { return choices_.shares_legs ? &idle_legs_ : nullptr; }
   void LearnedCapabilities(const balance::Endpoint&, std::vector<std::string>) override {}
   // AccountSink
   void OnSession(const metrics::SessionAccount& account) override { books_.OnSession(account); }
@@ -96,6 +107,8 @@ class SmtpSimProcess final : public session::SessionHost,
   session::SessionEnv env_;
   std::shared_ptr<const session::ListenerSettings> settings_;
   std::optional<health::Monitor> monitor_;
+  session::IdleLegs idle_legs_;
+  std::map<std::string, std::string> refusals_;
   // In their order, which a run depends on.
   std::vector<std::unique_ptr<session::Session>> sessions_;
   std::vector<std::unique_ptr<session::Intake>> intakes_;

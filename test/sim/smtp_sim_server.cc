@@ -183,7 +183,13 @@ class SmtpSimServer::Connection final : public Stream::Observer {
     const auto begins = [&line](std::string_view word) { return line.starts_with(word); };
     if (state_ == State::kSasl) return TakePassword(line);
     if (begins(its_.is_lmtp ? "LHLO " : "EHLO ")) {
+      hello_ = line.substr(5);
       Hello();
+    } else if (begins("HELO ") && its_.client_address == conf::ClientAddress::kXclient) {
+      // As the client has said it: without what might be announced.
+      hello_ = line.substr(5);
+      state_ = State::kReady;
+      (void)Say("250 s" + std::to_string(server_.number_));
     } else if (begins("MAIL FROM:<")) {
       Mail(line);
     } else if (begins("RCPT TO:<")) {
@@ -389,6 +395,7 @@ class SmtpSimServer::Connection final : public Stream::Observer {
       message_.server = server_.number_;
       message_.client_ip = client_ip_;
       message_.user = user_;
+      message_.hello = hello_;
       message_.queue_id = id;
       server_.books_.OnStored(message_);
     }
@@ -418,7 +425,7 @@ class SmtpSimServer::Connection final : public Stream::Observer {
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   State state_ = State::kGreeted;
   SmtpStored message_;
-  std::string recipient_, client_ip_, user_;
+  std::string recipient_, client_ip_, hello_, user_;
   uint64_t chunk_left_ = 0;
   size_t num_early_ = 0;  // of octets, until it speaks; 0: it does not
   bool is_last_chunk_ = false;
