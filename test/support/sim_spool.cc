@@ -89,7 +89,10 @@ class SimSpool::File final : public io::SpoolFile {
         last_ + base::Duration(1),
         now + base::Duration(static_cast<int64_t>(latency / 2 + spool_.rng_.Below(latency + 1))));
     spool_.loop_.Schedule(last_ - now, [self = self_, answer = std::move(answer)] {
-      if (*self != nullptr && !(*self)->spool_.options.hangs) answer();
+      if (*self == nullptr || (*self)->is_hung_) return;
+      // What hangs stays so: a file of which a piece is missing is no disk's.
+      (*self)->is_hung_ = (*self)->spool_.options.hangs;
+      if (!(*self)->is_hung_) answer();
     });
   }
 
@@ -101,6 +104,7 @@ class SimSpool::File final : public io::SpoolFile {
   uint64_t stored_ = 0;
   base::MonoTime last_{};  // when the last answer is due
   bool has_failed_ = false;
+  bool is_hung_ = false;
 };
 
 std::unique_ptr<io::SpoolFile> SimSpool::Open(io::SpoolFile::Observer& observer) {
