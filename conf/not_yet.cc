@@ -16,7 +16,7 @@ using K = ObjectKind;
 constexpr NotYet kNotYet[] = {
     {K::kNode, "name", "", "delivery probes tell it; metrics and logs do not"},
 
-    {K::kListener, "protocol", "lmtp sieve", "the listener is not opened"},
+    {K::kListener, "protocol", "sieve", "the listener is not opened"},
 
     {K::kBackend, "sieve", "", ""},
 

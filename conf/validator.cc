@@ -189,7 +189,7 @@ void Validator::CheckListener(const Listener& listener, const std::string& path)
                     "one of none, starttls, implicit");
   }
   if (listener.greet_delay > Millis(0) && listener.protocol != Protocol::kSmtp &&
-      listener.protocol != Protocol::kSubmission) {
+      listener.protocol != Protocol::kSubmission && listener.protocol != Protocol::kLmtp) {
     problems_.Warning(path + "/greet_delay", "has no effect on " + protocol + " listeners");
   }
   if (listener.tls == TlsMode::kStartTls && is_tcp)

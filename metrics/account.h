@@ -55,10 +55,11 @@ struct TransactionAccount {
   uint64_t bytes_out = 0;  //
   uint64_t commands = 0;   //
   std::string from;
-  std::vector<std::string> to;  // accepted recipients
-  uint64_t size = 0;            // bytes of the message as relayed
-  std::string reply;            // what the client got for the end of data (or for DATA)
-  std::string queue_id;         // from the backend's 250; empty: none found
+  std::vector<std::string> to;       // accepted recipients
+  std::vector<std::string> refused;  // of those, by LMTP: whose own reply to the text is no 25z
+  uint64_t size = 0;                 // bytes of the message as relayed
+  std::string reply;                 // what the client got for the end of data (or for DATA)
+  std::string queue_id;              // from the backend's 250; empty: none found
   std::array<double, base::kNumPhases> phases_ms = SessionAccount().phases_ms;
   base::EndCause cause;
 };

@@ -166,8 +166,9 @@ Registry::Registry() : impl_(std::make_unique<Impl>()) {
   for (const std::string& reason : CopyLossWords())
     (void)impl_->Get(Family::kSmtpCopiesLost, {reason}, false);
   impl_->values[{Family::kSmtpSpoolBytes, {}}] = 0;
-  for (const conf::Protocol protocol : {conf::Protocol::kSmtp, conf::Protocol::kSubmission,
-                                        conf::Protocol::kImap, conf::Protocol::kPop3}) {
+  for (const conf::Protocol protocol :
+       {conf::Protocol::kSmtp, conf::Protocol::kSubmission, conf::Protocol::kImap,
+        conf::Protocol::kPop3, conf::Protocol::kLmtp}) {
     const std::string name(conf::Name(protocol));
     (void)impl_->GetRun(Family::kRetries, {name}, FaultWords(), false);
     for (const std::string& command : CommandWords())
@@ -219,7 +220,8 @@ Registry::Slots Registry::Configure(const conf::Config& config,
     its.rejected =
         impl_->GetRun(Family::kConnectionsRejected, {listener.name}, RejectWords(), true);
     if (listener.protocol == conf::Protocol::kSmtp ||
-        listener.protocol == conf::Protocol::kSubmission) {
+        listener.protocol == conf::Protocol::kSubmission ||
+        listener.protocol == conf::Protocol::kLmtp) {
       its.transactions = impl_->GetRun(Family::kSmtpTransactions, {listener.name},
                                        {"2xx", "4xx", "5xx", "lost"}, true);
       its.recipients = impl_->GetRun(Family::kSmtpRecipients, {listener.name},

@@ -206,6 +206,7 @@ void SessionLogWriter::OnTransaction(const TransactionAccount& account) {
   // The null reverse-path is a value of its own.
   line.Text("from", account.from.empty() ? std::string_view("<>") : account.from);
   line.List("to", account.to);
+  if (!account.refused.empty()) line.List("refused", account.refused);
   line.Number("size", account.size);
   line.Text("reply", account.reply);
   line.Text("queue_id", account.queue_id);

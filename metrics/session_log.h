@@ -3,8 +3,8 @@
 //
 // Keys: time event session transaction listener protocol client user tls_version tls_cipher
 // tls_group backend why phases_ms bytes_in bytes_out commands result phase side; transactions add
-// from to size reply queue_id (what they mean: metrics/README.md). Lines are collected per thread
-// and written whole with one write(2), at the latest when the owner says so (Flush).
+// from to refused size reply queue_id (what they mean: metrics/README.md). Lines are collected per
+// thread and written whole with one write(2), at the latest when the owner says so (Flush).
 // Nothing blocks: a pipe that is full drops lines, counted.
 // Thread:   SessionLogWriter is one per thread; the SessionLog (the file) is shared, Reopen by the
 //           control thread.

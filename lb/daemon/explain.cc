@@ -202,7 +202,7 @@ Explanation Explainer::Finish(const Run& run, const route::Decision& decision) {
     made.answer = AnswerOf(decision, GoesByRecipient(run.listener.protocol));
   } else {
     Choose(run, *home, made);
-    if (GoesByRecipient(run.listener.protocol))
+    if (run.listener.protocol == conf::Protocol::kSmtp)
       made.mixed = {decision.relay ? config.pools[*decision.relay].name : ""};
   }
   return made;

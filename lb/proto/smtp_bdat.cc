@@ -39,7 +39,7 @@ void SmtpRelay::Bdat(ByteView args) {
 void SmtpRelay::BeginChunks() {
   if (mail_.num_rcpt_commands == 0) return RefuseChunks(Line(SmtpText::kNoRecipients));
   if (mail_.is_broken) return RefuseChunks(Line(SmtpText::kBackendLost));
-  if (mail_.num_accepted == 0) return RefuseChunks(Line(SmtpText::kNoValidRecipients));
+  if (mail_.num_accepted == 0) return RefuseChunks(NoValidRecipients());
   if (chunk_.left > MessageLimit()) return RefuseChunks(Line(SmtpText::kMessageTooLarge));
   mail_.is_chunked = true;
   mail_.stage = Stage::kDataAsked;
@@ -73,11 +73,14 @@ void SmtpRelay::OnEndOfChunk() {
   must_restart_clock_ = true;
   if (chunk_.refusal != SmtpText::kOk) {
     if (failed_chunks_.empty()) return Bad(chunk_.refusal);
-    Say(failed_chunks_);
+    for (size_t i = 0; i < (chunk_.is_last ? num_failed_final_ : 1); ++i) Say(failed_chunks_);
     if (chunk_.is_last) failed_chunks_.clear();
   } else if (mail_.stage == Stage::kDiscarded) {
     const std::string reply = std::move(mail_.discard_reply);
-    if (!chunk_.is_last) failed_chunks_ = reply;
+    if (!chunk_.is_last) {
+      failed_chunks_ = reply;
+      num_failed_final_ = settings_.is_lmtp ? std::max<size_t>(mail_.num_accepted, 1) : 1;
+    }
     EndText(reply, {SessionResult::kClientQuit, base::Side::kNone, Phase::kData, ""});
   } else if (chunk_.is_last) {
     EndOfText();

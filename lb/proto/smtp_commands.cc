@@ -24,6 +24,12 @@ bool IsKnownKeyword(ByteView line) {
   return false;
 }
 
+// RFC 2033 5: LMTP says these whatever the servers behind it do.
+bool IsMustOfLmtp(ByteView keyword) {
+  return base::EqualsIgnoreCase(keyword, "PIPELINING") ||
+         base::EqualsIgnoreCase(keyword, "ENHANCEDSTATUSCODES");
+}
+
 void AppendEhloLine(std::string& out, ByteView text) {
   out.append("250-").append(text).append("\r\n");
 }
@@ -33,6 +39,7 @@ bool WaitsForReplies(SmtpVerb verb) {
   switch (verb) {
     case SmtpVerb::kHelo:
     case SmtpVerb::kEhlo:
+    case SmtpVerb::kLhlo:
     case SmtpVerb::kStartTls:
     case SmtpVerb::kAuth:
     case SmtpVerb::kRset:
@@ -136,6 +143,10 @@ void SmtpRelay::RunCommand(const SmtpCommand& command, ByteView behind) {
   switch (command.verb) {
     case SmtpVerb::kHelo:
     case SmtpVerb::kEhlo:
+    case SmtpVerb::kLhlo:
+      // RFC 2033 4.1: each protocol has its own, so that nobody takes one for the other.
+      if ((command.verb == SmtpVerb::kLhlo) != settings_.is_lmtp)
+        return Bad(SmtpText::kUnknownCommand);
       Hello(command.verb, args);
       break;
     case SmtpVerb::kStartTls:
@@ -197,7 +208,7 @@ void SmtpRelay::Hello(SmtpVerb verb, ByteView args) {
   if (!IsHelloName(name)) return Bad(SmtpText::kBadHello);
   ForgetTransaction();
   hello_ = name;
-  is_esmtp_ = verb == SmtpVerb::kEhlo;
+  is_esmtp_ = verb != SmtpVerb::kHelo;
   if (is_esmtp_) {
     SayEhlo();
   } else {
@@ -209,8 +220,9 @@ void SmtpRelay::SayEhlo() {
   std::string out;
   out.reserve(256);
   AppendEhloLine(out, settings_.hostname);
+  if (settings_.is_lmtp) out += "250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n";
   for (const std::string& keyword : settings_.capabilities) {
-    if (!IsKnownKeyword(keyword)) continue;
+    if (!IsKnownKeyword(keyword) || (settings_.is_lmtp && IsMustOfLmtp(keyword))) continue;
     if (base::StartsWithIgnoreCase(keyword, "BINARYMIME") && !announced_.binary_mime) continue;
     if (!base::StartsWithIgnoreCase(keyword, "SIZE")) {
       AppendEhloLine(out, keyword);

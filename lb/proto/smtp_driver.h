@@ -51,6 +51,7 @@ enum class SmtpFrontTls : uint8_t { kNone, kOffered, kActive };
 // Of the listener; outlives its relays, and so does what its views point to.
 struct SmtpSettings {
   bool is_submission = false;
+  bool is_lmtp = false;                    // the client speaks LMTP
   SmtpFrontTls tls = SmtpFrontTls::kNone;  // kActive: implicit
   bool auth_requires_tls = true;
   bool require_tls = false;
@@ -131,6 +132,7 @@ struct RouteAnswer {
   HomeRef relay;              // of kHome: takes a transaction of several homes; null: none does
   bool has_common = false;    // an SMTP endpoint of this home and of all homes() can take work now
   bool takes_several = true;  // the home has an SMTP endpoint
+  bool takes_one = false;     // by LMTP: a transaction with this recipient has no other
   std::string_view text;      // one reply without its line end
   base::Duration refusal_wait{};  // from the password to its refusal, at least
   bool is_idle_leg_good = false;  // the leg there is may be used for this home
@@ -184,9 +186,10 @@ using SmtpAction = std::variant<AskRoute, ToBack, SpoolAppend, SpoolRead, SpoolC
 struct SmtpOutcome {
   uint64_t number = 0;  // counts from 1 within the session
   std::string from;
-  std::vector<std::string> to;  // accepted
-  uint64_t size = 0;            // bytes of the message as relayed
-  std::string reply;            // one line: what the client got last for it
+  std::vector<std::string> to;       // accepted
+  std::vector<std::string> refused;  // of those, behind the text (LMTP)
+  uint64_t size = 0;                 // bytes of the message as relayed
+  std::string reply;                 // one line: what the client got last for it
   std::string queue_id;
   int code = 0;          // of the reply; 0: the client left, or gave up, without one
   bool is_lost = false;  // ended without a reply, and not by the client's own will

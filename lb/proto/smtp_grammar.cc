@@ -18,15 +18,16 @@ struct VerbName {
 };
 
 constexpr VerbName kVerbs[] = {
-    {"MAIL", SmtpVerb::kMail},       {"RCPT", SmtpVerb::kRcpt},         {"DATA", SmtpVerb::kData},
-    {"EHLO", SmtpVerb::kEhlo},       {"HELO", SmtpVerb::kHelo},         {"QUIT", SmtpVerb::kQuit},
-    {"RSET", SmtpVerb::kRset},       {"STARTTLS", SmtpVerb::kStartTls}, {"AUTH", SmtpVerb::kAuth},
-    {"NOOP", SmtpVerb::kNoop},       {"VRFY", SmtpVerb::kVrfy},         {"HELP", SmtpVerb::kHelp},
-    {"EXPN", SmtpVerb::kExpn},       {"ETRN", SmtpVerb::kEtrn},         {"BDAT", SmtpVerb::kBdat},
-    {"XCLIENT", SmtpVerb::kXclient}, {"XFORWARD", SmtpVerb::kXforward}, {"GET", SmtpVerb::kHttp},
-    {"POST", SmtpVerb::kHttp},       {"PUT", SmtpVerb::kHttp},          {"HEAD", SmtpVerb::kHttp},
-    {"OPTIONS", SmtpVerb::kHttp},    {"CONNECT", SmtpVerb::kHttp},      {"DELETE", SmtpVerb::kHttp},
-    {"PATCH", SmtpVerb::kHttp},      {"TRACE", SmtpVerb::kHttp},        {"PRI", SmtpVerb::kHttp},
+    {"MAIL", SmtpVerb::kMail},   {"RCPT", SmtpVerb::kRcpt},       {"DATA", SmtpVerb::kData},
+    {"LHLO", SmtpVerb::kLhlo},   {"EHLO", SmtpVerb::kEhlo},       {"HELO", SmtpVerb::kHelo},
+    {"QUIT", SmtpVerb::kQuit},   {"RSET", SmtpVerb::kRset},       {"STARTTLS", SmtpVerb::kStartTls},
+    {"AUTH", SmtpVerb::kAuth},   {"NOOP", SmtpVerb::kNoop},       {"VRFY", SmtpVerb::kVrfy},
+    {"HELP", SmtpVerb::kHelp},   {"EXPN", SmtpVerb::kExpn},       {"ETRN", SmtpVerb::kEtrn},
+    {"BDAT", SmtpVerb::kBdat},   {"XCLIENT", SmtpVerb::kXclient}, {"XFORWARD", SmtpVerb::kXforward},
+    {"GET", SmtpVerb::kHttp},    {"POST", SmtpVerb::kHttp},       {"PUT", SmtpVerb::kHttp},
+    {"HEAD", SmtpVerb::kHttp},   {"OPTIONS", SmtpVerb::kHttp},    {"CONNECT", SmtpVerb::kHttp},
+    {"DELETE", SmtpVerb::kHttp}, {"PATCH", SmtpVerb::kHttp},      {"TRACE", SmtpVerb::kHttp},
+    {"PRI", SmtpVerb::kHttp},
 };
 
 constexpr bool IsBlank(char c) {

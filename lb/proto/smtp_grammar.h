@@ -27,6 +27,7 @@ inline constexpr size_t kMaxSmtpHelloBytes = 500;
 enum class SmtpVerb : uint8_t {
   kHelo,
   kEhlo,
+  kLhlo,  // RFC 2033 4.1
   kStartTls,
   kAuth,
   kMail,

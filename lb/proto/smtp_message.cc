@@ -1,5 +1,6 @@
 // smtp_message: the text: read, passed on, kept for a move, ended, handed over.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <utility>
 
 #include "lb/proto/smtp_relay.h"
@@ -102,7 +103,8 @@ void SmtpRelay::HandOver() {
     if (!leg_.stuffer.is_at_line_start()) back_output_ += "\r\n";
     back_output_ += ".\r\n";
   }
-  leg_.expected.push_back({Expect::kEnd, mail_.number, 0, now_});
+  const size_t num_replies = leg_.facts.is_lmtp ? mail_.num_accepted : 1;
+  leg_.expected.push_back({Expect::kEnd, mail_.number, 0, now_, num_replies - 1});
   ArmLeg();
 }
 
@@ -141,18 +143,61 @@ void SmtpRelay::OnEndReply(const SmtpReply& reply, base::Duration took) {
     fault.phase = Phase::kDataReply;
     return OnLegFault(std::move(fault));
   }
+  const std::string line =
+      reply.is_goodbye() ? WithCode(reply.lines, 451) : std::string(reply.lines);
+  // One of several of an LMTP backend: this recipient's.
+  const bool has_more = !leg_.expected.empty();
+  if (has_more) {
+    SayFinal(line);
+    if (!reply.is_goodbye()) return;
+    CloseLeg(DropLeg::How::kAtOnce);
+    return EndText(Line(SmtpText::kBackendLost),
+                   {base::SessionResult::kBackendLost, base::Side::kBack, Phase::kDataReply,
+                    OneLine(reply.lines)});
+  }
   phases_ms_[static_cast<size_t>(Phase::kDataReply)] = base::Seconds(took) * 1000;
   reports_.OnPhase(leg_.id, Phase::kDataReply, took);
   leg_.is_data_open = leg_.is_chunking = leg_.is_mail_sent = false;
-  std::string line = reply.is_goodbye() ? WithCode(reply.lines, 451) : std::string(reply.lines);
   if (reply.is_goodbye()) CloseLeg(DropLeg::How::kAtOnce);
   EndText(line, {base::SessionResult::kClientQuit, base::Side::kNone, Phase::kDataReply, ""});
 }
 
-void SmtpRelay::EndText(ByteView reply, base::EndCause cause) {
+// A reply to the text, of those that the client is due.
+void SmtpRelay::SayFinal(ByteView reply) {
+  NoteFinal(reply);
   Say(reply);
+}
+
+// It is the next accepted recipient's.
+void SmtpRelay::NoteFinal(ByteView reply) {
+  ++mail_.num_final;
+  size_t& next = mail_.next_final;
+  while (next < mail_.recipients.size() && !mail_.recipients[next].is_told) ++next;
+  if (reply[0] != '2') {
+    if (mail_.bad_final.empty()) mail_.bad_final = reply;
+    if (next < mail_.recipients.size()) mail_.refused.push_back(mail_.recipients[next].address);
+  }
+  ++next;
+}
+
+// RFC 2033 4.2 and 4.3: to an LMTP client, a text, or its last chunk, is answered once for each
+// recipient that was accepted.
+size_t SmtpRelay::NumFinal() const {
+  const bool is_text = !mail_.is_chunked || chunk_.is_last;
+  return is_text ? std::max<size_t>(mail_.num_accepted, 1) : 1;
+}
+
+// reply: what all hear who have heard nothing yet.
+void SmtpRelay::EndText(ByteView reply, base::EndCause cause) {
+  if (!settings_.is_lmtp) {
+    Say(reply);
+  } else {
+    while (mail_.num_final < NumFinal()) SayFinal(reply);
+    while (mail_.num_final < mail_.num_accepted) NoteFinal(reply);  // of a chunk: one for all
+  }
   wait_ = Wait::kNothing;
-  EndTransaction(reply, std::move(cause));
+  const std::string told = mail_.bad_final.empty() ? std::string(reply) : mail_.bad_final;
+  EndTransaction(told, std::move(cause));
 }
 
 }  // namespace postern::proto

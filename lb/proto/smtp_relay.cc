@@ -24,8 +24,9 @@ SmtpRelay::SmtpRelay(const SmtpSettings& settings, const SmtpClient& client, Smt
       scanner_(SmtpDataScanner::BareNewlines::kKeep),
       chunk_scanner_(SmtpChunkScanner::BareNewlines::kKeep) {
   for (const std::string& keyword : settings_.capabilities) announced_.Learn(keyword);
-  // Binary text may hold any CR and LF, and needs BDAT.
-  if (settings_.bare_newline != conf::BareNewline::kPass || !announced_.chunking)
+  // Binary text may hold any CR and LF, and needs BDAT to every server that gets it.
+  if (settings_.is_lmtp || settings_.bare_newline != conf::BareNewline::kPass ||
+      !announced_.chunking)
     announced_.binary_mime = false;
   login_deadline_ = client_.accepted + settings_.timeouts.login;
   phases_ms_.fill(-1);
@@ -93,7 +94,7 @@ void SmtpRelay::Start(MonoTime now, ByteView early) {
 void SmtpRelay::Greet() {
   replies_.SayPart("220 ");
   replies_.SayPart(settings_.hostname);
-  replies_.SayPart(" ESMTP\r\n");
+  replies_.SayPart(settings_.is_lmtp ? " LMTP\r\n" : " ESMTP\r\n");
   front_ = Front::kCommand;
   wait_ = Wait::kNothing;
 }

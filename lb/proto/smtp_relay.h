@@ -5,8 +5,8 @@
 // actions and two buffers of bytes to write go out.
 // Rules:    RFC 5321 4.1-4.3; RFC 2920; RFC 3030; RFC 3207 4.2 (forget everything on STARTTLS);
 //           RFC 4954 4; only a backend's 25z to the end becomes one; behind that no replay.
-//           RFC 2033 (LMTP, to a backend): it answers the text once for each recipient, which one
-//           reply to the client cannot pass on, so a transaction there has one.
+//           RFC 2033 (LMTP, on either side): the text is answered once for each recipient. One reply
+//           to an SMTP client cannot pass that on: of his, a transaction over LMTP has one.
 // Owner:    one SmtpSession, or a probe of the whole.   Thread: that session's worker; no locks.
 // Limits:   SmtpLimits; memory is bounded by them (journal_waiting_bytes by the driver).
 // Why so:   MAIL is answered before the backend is known, replies of a pipelined group come from
@@ -114,7 +114,9 @@ class SmtpRelay {
   [[nodiscard]] bool has_home() const { return work_ == Work::kTransaction; }
   [[nodiscard]] const std::vector<EndpointRef>& tried() const { return tried_; }
   // The transaction has more recipients than one that an LMTP endpoint can be given.
-  [[nodiscard]] bool has_several() const { return mail_.num_accepted + mail_.num_waiting > 1; }
+  [[nodiscard]] bool has_several() const {
+    return !settings_.is_lmtp && mail_.num_accepted + mail_.num_waiting > 1;
+  }
   // The recipient or user that decides (canonical form is the driver's).
   [[nodiscard]] std::string_view pick_key() const;
   [[nodiscard]] LegId leg() const { return leg_.id; }
@@ -224,7 +226,12 @@ class SmtpRelay {
     std::vector<Recipient> recipients;
     size_t num_accepted = 0;  // told and not lost
     size_t num_waiting = 0;   // sent, or to be sent, and not told
-    HomeRef relay;            // by the rule that gave the transaction its home
+    // LMTP: replies to the text, one for each accepted recipient.
+    size_t num_final = 0;
+    size_t next_final = 0;             // the recipient of the next
+    std::string bad_final;             // the first that is no 25z: what the log says
+    std::vector<std::string> refused;  // recipients whose own is none
+    HomeRef relay;                     // by the rule that gave the transaction its home
     // Set once nobody there will take it: what each recipient of this home is told.
     std::string refusal;
     std::string last_refusal;  // of any recipient: what the log says if nothing else is said
@@ -245,7 +252,7 @@ class SmtpRelay {
     uint64_t transaction = 0;  // an answer to a transaction that is over says nothing any more
     size_t recipient = 0;
     base::MonoTime sent;
-    uint64_t num_more = 0;  // of chunks: so many answers follow this one
+    uint64_t num_more = 0;  // of chunks and of LMTP's ends: so many answers follow this one
   };
 
   struct Leg {
@@ -355,6 +362,7 @@ class SmtpRelay {
   void ForgetTransaction();
   void ReportTransaction(base::ByteView reply, base::EndCause cause);
   [[nodiscard]] bool CanAskData() const;
+  [[nodiscard]] base::ByteView NoValidRecipients() const;
 
   // smtp_message.cc
   [[nodiscard]] size_t ReadText(base::ByteView input);
@@ -367,6 +375,9 @@ class SmtpRelay {
   void Discard(base::ByteView reply);
   void HandOver();
   void OnEndReply(const SmtpReply& reply, base::Duration took);
+  void SayFinal(base::ByteView reply);
+  void NoteFinal(base::ByteView reply);
+  [[nodiscard]] size_t NumFinal() const;
   void OnEarlyReply(const SmtpReply& reply);
   void EndText(base::ByteView reply, base::EndCause cause);
 
@@ -482,6 +493,7 @@ class SmtpRelay {
   Chunk chunk_;
   SmtpChunkScanner chunk_scanner_;
   std::string failed_chunks_;      // said to what is left of a chunked text that was refused
+  size_t num_failed_final_ = 0;    // so many times to its last chunk
   std::string made_text_;          // pieces of one read that had to be joined
   std::list<std::string> dotted_;  // text that had to be dotted; stays until the actions are done
   std::array<double, base::kNumPhases> phases_ms_;

@@ -41,6 +41,7 @@ constexpr Row kRows[] = {
     {SmtpText::kNestedMail, "503 5.5.1 Sender given already\r\n"},
     {SmtpText::kNoRecipients, "503 5.5.1 RCPT first\r\n"},
     {SmtpText::kNoValidRecipients, "554 5.5.1 No valid recipients\r\n"},
+    {SmtpText::kNoneAccepted, "503 5.5.1 No valid recipients\r\n"},
     {SmtpText::kUnknownParameter, "555 5.5.4 Parameter not recognised\r\n"},
     {SmtpText::kBadSender, "501 5.1.7 Bad sender address\r\n"},
     {SmtpText::kBadRecipient, "501 5.1.3 Bad recipient address\r\n"},

@@ -41,6 +41,7 @@ enum class SmtpText : uint8_t {
   kNestedMail,
   kNoRecipients,
   kNoValidRecipients,
+  kNoneAccepted,  // the same on LMTP
   kUnknownParameter,
   kBadSender,
   kBadRecipient,

@@ -56,7 +56,7 @@ void SmtpRelay::PlaceRecipient() {
   const bool has_others = mail_.num_waiting > 0 || mail_.num_accepted > 0;
   const bool is_lmtp =
       mail_.is_uncommitted ? !is_relayed && !recipient_way_.takes_several : leg_.facts.is_lmtp;
-  const bool is_full = is_lmtp && has_others;
+  const bool is_full = has_others && (settings_.is_lmtp ? recipient_way_.takes_one : is_lmtp);
   if ((is_known || is_member) && !is_full) {
     if (!mail_.refusal.empty())
       return RefuseRecipient(std::string(mail_.refusal), SmtpReports::Recipient::kRejected);
@@ -311,7 +311,7 @@ void SmtpRelay::SettleVerdicts() {
   if (wait_ == Wait::kVerdicts) wait_ = Wait::kNothing;
   if (mail_.stage != Stage::kDataAsked || leg_.is_data_sent) return;
   if (mail_.is_broken) return AnswerData(Line(SmtpText::kBackendLost));
-  if (mail_.num_accepted == 0) return AnswerData(Line(SmtpText::kNoValidRecipients));
+  if (mail_.num_accepted == 0) return AnswerData(NoValidRecipients());
 }
 
 void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
@@ -321,8 +321,7 @@ void SmtpRelay::OnDataReply(const SmtpReply& reply, base::Duration took) {
     // It was asked in one packet with recipients of whom none is left. Without a terminator
     // nothing is sent.
     if (leg_.is_data_open) CloseLeg(DropLeg::How::kAtOnce);
-    return AnswerData(
-        Line(mail_.is_broken ? SmtpText::kBackendLost : SmtpText::kNoValidRecipients));
+    return AnswerData(mail_.is_broken ? Line(SmtpText::kBackendLost) : NoValidRecipients());
   }
   if (reply.code == 354) {
     phases_ms_[static_cast<size_t>(Phase::kData)] = base::Seconds(took) * 1000;
@@ -347,6 +346,11 @@ void SmtpRelay::StartText(ByteView reply) {
                                  : SmtpDataScanner::BareNewlines::kKeep);
   reports_.OnCommand(SmtpVerb::kData, now_ - mail_.data_asked);
   replies_.Answer(mail_.data_ticket, reply);
+}
+
+// RFC 2033 4.2 wants 503.
+ByteView SmtpRelay::NoValidRecipients() const {
+  return Line(settings_.is_lmtp ? SmtpText::kNoneAccepted : SmtpText::kNoValidRecipients);
 }
 
 void SmtpRelay::AnswerData(ByteView reply) {
@@ -385,6 +389,7 @@ void SmtpRelay::ReportTransaction(ByteView reply, base::EndCause cause) {
   outcome.from = mail_.from;
   for (const Recipient& recipient : mail_.recipients)
     if (recipient.is_told) outcome.to.push_back(recipient.address);
+  outcome.refused = mail_.refused;
   outcome.size = mail_.text_bytes;
   if (reply.empty() && outcome.to.empty()) reply = mail_.last_refusal;
   if (reply.size() >= 3)

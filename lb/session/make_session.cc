@@ -34,9 +34,9 @@ bool IsServed(conf::Protocol protocol) {
     case conf::Protocol::kPop3:
     case conf::Protocol::kSmtp:
     case conf::Protocol::kSubmission:
+    case conf::Protocol::kLmtp:
     case conf::Protocol::kTcp:
       return true;
-    case conf::Protocol::kLmtp:
     case conf::Protocol::kSieve:
       break;
   }
@@ -52,10 +52,10 @@ std::unique_ptr<Session> MakeSession(SessionEnv& env,
       return std::make_unique<MailSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kSmtp:
     case conf::Protocol::kSubmission:
+    case conf::Protocol::kLmtp:
       return std::make_unique<SmtpSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kTcp:
       return std::make_unique<TcpSession>(env, std::move(listener), client, std::move(front));
-    case conf::Protocol::kLmtp:
     case conf::Protocol::kSieve:
       break;
   }

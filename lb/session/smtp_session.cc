@@ -30,6 +30,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   const conf::Listener& conf = listener.conf;
   proto::SmtpSettings settings;
   settings.is_submission = conf.protocol == conf::Protocol::kSubmission;
+  settings.is_lmtp = conf.protocol == conf::Protocol::kLmtp;
   settings.tls = FrontTlsOf(listener, front);
   settings.auth_requires_tls = conf.auth_requires_tls || conf.require_tls;
   settings.require_tls = conf.require_tls;
@@ -39,7 +40,8 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   settings.hostname = listener.hostname;
   settings.capabilities = listener.capabilities;
   settings.bare_newline = listener.smtp.bare_newline;
-  settings.commit = listener.smtp.commit;
+  // Each recipient of LMTP is due the word of its own store: there is no late verdict of all.
+  if (!settings.is_lmtp) settings.commit = listener.smtp.commit;
   settings.replay_memory = listener.smtp.replay_memory;
   settings.replay_limit = has_spool ? listener.smtp.replay_limit : 0;
   settings.retries = listener.smtp.retries;

@@ -107,7 +107,8 @@ void SmtpSession::GoBy(const route::Decision& decision) {
       if (home != nullptr && TakeUser(decision)) {
         answer.kind = proto::RouteAnswer::Kind::kHome;
         answer.home = {home, &ContainsEndpoint};
-        if (decision.relay)
+        answer.takes_one = home->is_exclusive;  // the next one may be held elsewhere
+        if (decision.relay && listener_->conf.protocol == conf::Protocol::kSmtp)
           answer.relay = {parts_->endpoints->PoolHome(*decision.relay, listener_->conf.protocol),
                           &ContainsEndpoint};
         answer.has_common = HasCommonEndpoint(*home);

@@ -17,6 +17,7 @@ metrics::Command CommandOf(proto::SmtpVerb verb) {
   switch (verb) {
     case proto::SmtpVerb::kHelo:
     case proto::SmtpVerb::kEhlo:
+    case proto::SmtpVerb::kLhlo:
       return metrics::Command::kEhlo;
     case proto::SmtpVerb::kMail:
       return metrics::Command::kMail;
@@ -167,6 +168,7 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
   if (std::exchange(has_asked_backend_, false)) account.backend = account_.backend;
   account.from = outcome.from;
   account.to = outcome.to;
+  account.refused = outcome.refused;
   account.size = outcome.size;
   account.reply = outcome.reply;
   account.queue_id = outcome.queue_id;

@@ -52,7 +52,7 @@ TEST(CheckDiffTest, SaysWhichSocketsStay) {
                        {"name":"c","protocol":"imap","address":"127.0.0.1:4"}]})",
       R"({"listeners":[{"name":"c","protocol":"imap","address":["127.0.0.1:4"]},
                        {"name":"a","protocol":"imap","address":["127.0.0.1:1","127.0.0.1:5"]},
-                       {"name":"d","protocol":"lmtp","address":"127.0.0.1:6"}]})");
+                       {"name":"d","protocol":"sieve","address":"127.0.0.1:6"}]})");
   EXPECT_THAT(text,
               HasSubstr("listener a keeps 127.0.0.1:1, closes 127.0.0.1:2, opens 127.0.0.1:5\n"));
   EXPECT_THAT(text, HasSubstr("listener b closes 127.0.0.1:3\n"));

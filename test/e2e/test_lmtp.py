@@ -1,4 +1,5 @@
-# Mail that comes by SMTP and goes by LMTP into two real Dovecots over one mail folder.
+# Mail that goes by LMTP into real Dovecots: by SMTP into two over one mail folder, and from a real
+# Postfix that speaks LMTP itself into two with mailboxes of their own.
 # SPDX-License-Identifier: Apache-2.0
 import smtplib
 
@@ -138,3 +139,86 @@ class LmtpTest(case.Case):
                                                                     result="ok") >= 2, "checks")
             self.assertEqual(self.balancer.metric("checks_total", backend=store.name, result="failed"), 0)
             self.assertEqual(self.balancer.metric("backend_up", backend=store.name, protocol="lmtp"), 1)
+
+
+HOMES = {f"user{number}@homes.{DOMAIN}": number % 2 for number in range(8)}
+HOME_WORDS = {user: "home word" for user in HOMES}
+
+
+class LmtpListenerTest(case.Case):
+    """Postfix speaks LMTP to Postern; each user lives on one of two stores, and each store knows all."""
+
+    def setUp(self):
+        lab = self.world.lab
+        self.stores = [lab.start_dovecot(f"home{number}", HOME_WORDS) for number in range(2)]
+        for store in self.stores:
+            store.wait_ready()
+            self.addCleanup(store.kill)
+        self.door, admin = lab.free_port(), f"{LOOPBACK}:{lab.free_port()}"
+        cert, key = lab.certificate("localhost")
+        homes = lab.make_folder("lmtp-homes")
+        with open(f"{homes}/people.map", "w", encoding="utf-8") as rows:
+            rows.writelines(f"{user} home{home}\n" for user, home in HOMES.items())
+        config = {
+            "hostname": "localhost", "workers": 1,
+            "tls": {"certificates": [{"cert": cert, "key": key}]},
+            "listeners": [{"name": "lmtp", "protocol": "lmtp", "address": f"{LOOPBACK}:{self.door}", "tls": "none",
+                           "route": "in"}],
+            "backends": {store.name: {"host": LOOPBACK, "verify": {"name": "localhost", "ca": lab.ca},
+                                      "lmtp": {"port": store.lmtp, "tls": "starttls"}} for store in self.stores},
+            "directories": {"people": {"type": "file", "path": f"{homes}/people.map"}},
+            "routes": {"in": [{"name": "people", "directory": "people"}]},
+            "health": {"interval": "1s"}, "admin": {"address": admin}}
+        self.balancer = Balancer(lab, self.world.binary, config, name="postern-lmtp-listener")
+        code, said = self.balancer.check()
+        self.assertEqual((code, "no effect" in said), (0, False), said)
+        self.balancer.start(admin)
+        self.addCleanup(self.balancer.stop)
+        domain = f"homes.{DOMAIN}"
+        self.sender = lab.start_postfix("lmtp-sender", transport={domain: f"lmtp:inet:{LOOPBACK}:{self.door}"},
+                                        extra="smtpd_relay_restrictions = permit_mynetworks, reject\n"
+                                              "mynetworks = 127.0.0.0/8\n")
+        self.sender.wait_ready()
+        self.addCleanup(self.sender.kill)
+
+    def send(self, subject, users):
+        with smtplib.SMTP(LOOPBACK, self.sender.smtp, timeout=30) as client:
+            text = f"Subject: {subject}\r\n\r\n..dots\r\n"
+            self.assertEqual(client.sendmail("sender@elsewhere.test", users, text), {})
+
+    def count(self, user, store, subject):
+        box = self.world.imap(user, port=self.stores[store].imaps, login=False)
+        box.login(user, HOME_WORDS[user])
+        box.select("INBOX", readonly=True)
+        number = len(box.search(None, "SUBJECT", f'"{subject}"')[1][0].split())
+        box.logout()
+        return number
+
+    def wait_at_home(self, subject, users):
+        wait_until(lambda: all(self.count(user, HOMES[user], subject) for user in users), f"{subject} to arrive", 60)
+
+    def expect_once(self, subject, users):
+        for user in users:
+            self.assertEqual([self.count(user, store, subject) for store in range(2)],
+                             [int(HOMES[user] == store) for store in range(2)], user)
+
+    def test_everybody_gets_it_once_at_home(self):
+        for number in range(3):
+            self.send(f"round {number}", list(HOMES))
+        for number in range(3):
+            self.wait_at_home(f"round {number}", HOMES)
+        wait_until(lambda: self.sender.queue_length() == 0, "an empty queue", 60)
+        for number in range(3):
+            self.expect_once(f"round {number}", HOMES)
+
+    def test_a_dead_stores_users_wait_and_the_others_do_not(self):
+        self.stores[1].kill()
+        self.send("half", list(HOMES))
+        at_first = [user for user, home in HOMES.items() if home == 0]
+        self.wait_at_home("half", at_first)
+        self.assertEqual(self.sender.queue_length(), 1)
+        self.stores[1].start()
+        self.stores[1].wait_ready()
+        self.wait_at_home("half", HOMES)
+        wait_until(lambda: self.sender.queue_length() == 0, "an empty queue", 60)
+        self.expect_once("half", HOMES)

@@ -91,6 +91,7 @@ class Session final : public proto::SmtpReports,
     capabilities_ = {"PIPELINING", "SIZE 100000", "8BITMIME",  "SMTPUTF8",
                      "DSN",        "CHUNKING",    "BINARYMIME"};
     settings_.is_submission = config[0] % 2 != 0;
+    settings_.is_lmtp = !settings_.is_submission && config[2] % 16 >= 12;
     settings_.tls = static_cast<proto::SmtpFrontTls>(config[0] / 2 % 3);
     settings_.require_tls = config[0] & 16;
     settings_.offers_xoauth2 = true;
@@ -308,8 +309,9 @@ class Session final : public proto::SmtpReports,
       if (line.size() > 3 && line[3] == '-') continue;
       ++num_replies_;
     }
-    // The greeting, one for each line, and at most two goodbyes.
-    POSTERN_CHECK(num_replies_ <= num_lines_ + 3);
+    // The greeting, one for each line (of LMTP one more for each recipient), and at most two
+    // goodbyes.
+    POSTERN_CHECK(num_replies_ <= num_lines_ * (settings_.is_lmtp ? 2 : 1) + 3);
   }
 
   void FlushBack() {

@@ -352,15 +352,15 @@ class CommandsTest(unittest.TestCase):
 
     def test_a_listener_without_a_session_is_not_opened(self):
         listeners = config()["listeners"]
-        listeners.insert(0, {"name": "local", "protocol": "lmtp", "address": "127.0.0.1:0", "tls": "none",
+        listeners.insert(0, {"name": "local", "protocol": "sieve", "address": "127.0.0.1:0", "tls": "none",
                              "route": "t"})
-        backends = dict(config()["backends"], lmtp1={"host": "127.0.0.1", "lmtp": {"port": 9, "tls": "none"}})
+        backends = dict(config()["backends"], sieve1={"host": "127.0.0.1", "sieve": {"port": 9, "tls": "none"}})
         running = self.start(listeners=listeners, backends=backends,
-                             routes={"r": [{"pool": "p"}], "t": [{"backend": "lmtp1"}]})
-        self.assertEqual(running.status()["listeners"][0], {"name": "local", "protocol": "lmtp", "addresses": []})
+                             routes={"r": [{"pool": "p"}], "t": [{"backend": "sieve1"}]})
+        self.assertEqual(running.status()["listeners"][0], {"name": "local", "protocol": "sieve", "addresses": []})
         self.assertIn('"event":"listener_not_opened"', running.output())
         self.assertTrue(any("the listener is not opened" in problem for problem in running.status()["problems"]))
-        self.assertIn("listener local (lmtp) is not open", self.run_command("status", "--config", running.path)[1])
+        self.assertIn("listener local (sieve) is not open", self.run_command("status", "--config", running.path)[1])
 
     # --- the running process ---
     def test_status(self):

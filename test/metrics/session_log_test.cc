@@ -3,6 +3,7 @@
 #include "metrics/session_log.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -93,6 +94,16 @@ TEST_F(SessionLogTest, OneLineATransaction) {
             R"("phases_ms":{"connect":1.250,"mail":0.500},"bytes_in":100,"bytes_out":50,)"
             R"("commands":4,"result":"client_quit","phase":"data","side":"none"})"
             "\n");
+}
+
+TEST_F(SessionLogTest, NamesThoseWhomLmtpRefused) {
+  ASSERT_EQ(log_.Open(path_, base::log::Format::kJson), "");
+  SessionLogWriter writer(log_);
+  TransactionAccount account = MakeTransaction();
+  account.refused = {"b@example.com"};
+  writer.OnTransaction(account);
+  writer.Flush();
+  EXPECT_THAT(Read(path_), testing::HasSubstr(R"(],"refused":["b@example.com"],"size":7)"));
 }
 
 TEST_F(SessionLogTest, LogfmtHasNothingNested) {

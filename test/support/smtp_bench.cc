@@ -424,9 +424,7 @@ void SmtpBench::Deliver(Leg& leg, std::string_view bytes) {
       text.resize(size);
       leg.state = Leg::State::kCommands;
       leg.backend->messages.push_back(leg.message);
-      Answer(leg, ".",
-             "250 2.0.0 Ok: queued as " + leg.backend->name + "Q" +
-                 std::to_string(leg.backend->messages.size()));
+      Accept(leg);
       continue;
     }
     const size_t end_of_line = leg.partial.find("\r\n");
@@ -448,9 +446,16 @@ void SmtpBench::BackChunk(Leg& leg) {
     return Answer(leg, has_text_answer ? "TEXT" : "BDAT", "250 2.0.0 Ok");
   }
   leg.backend->messages.push_back(leg.message);
-  Answer(leg, ".",
-         "250 2.0.0 Ok: queued as " + leg.backend->name + "Q" +
-             std::to_string(leg.backend->messages.size()));
+  Accept(leg);
+}
+
+// LMTP: one answer for each recipient.
+void SmtpBench::Accept(Leg& leg) {
+  const std::string usual = "250 2.0.0 Ok: queued as " + leg.backend->name + "Q" +
+                            std::to_string(leg.backend->messages.size());
+  if (!leg.backend->is_lmtp) return Answer(leg, ".", usual);
+  for (const std::string& address : FakeMessage(leg.message).accepted)
+    Answer(leg, "." + address, usual);
 }
 
 void SmtpBench::BackLine(Leg& leg, const std::string& line) {
@@ -476,7 +481,11 @@ void SmtpBench::BackLine(Leg& leg, const std::string& line) {
   if (begins("RCPT TO:")) {
     const std::string address = line.substr(9, line.find('>') - 9);
     leg.message.to.push_back(address);
-    return Answer(leg, "RCPT " + address, "250 2.1.5 Ok");
+    const size_t before = leg.input.size();
+    Answer(leg, "RCPT " + address, "250 2.1.5 Ok");
+    if (leg.input.size() > before && leg.input[before] == '2')
+      leg.message.accepted.push_back(address);
+    return;
   }
   if (begins("DATA")) return Answer(leg, line, "354 go on");
   if (begins("BDAT ")) {

@@ -21,7 +21,8 @@ namespace postern::test {
 struct FakeMessage {
   std::string from, text;  // text as it came, without the terminator
   std::vector<std::string> to;
-  bool is_chunked = false;  // it came by BDAT
+  std::vector<std::string> accepted;  // of those
+  bool is_chunked = false;            // it came by BDAT
   // The message: text without the dots that DATA wants.
   [[nodiscard]] std::string Octets() const;
 };
@@ -37,9 +38,9 @@ struct FakeBackend {
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
   // What it says to commands that begin so (the longest wins; "GREETING", "TEXT" for the text after
-  // its first bytes, or for its first chunk, "." for the end of it, or the last chunk). Several
-  // lines are joined by \n. "hang": nothing; "die": closes. Each may be a sequence: one a time, the
-  // last for ever.
+  // its first bytes, or for its first chunk, "." for the end of it, or the last chunk,
+  // ".b@y.example" for LMTP's answer for one). Several lines are joined by \n. "hang": nothing;
+  // "die": closes. Each may be a sequence: one a time, the last for ever.
   std::map<std::string, std::vector<std::string>> answers;
   bool takes_bytes = true;  // false: what is written to it stays unsent
   bool takes_text = true;   // likewise, of a message's text
@@ -156,6 +157,7 @@ class SmtpBench final : public proto::SmtpReports,
   void FlushFront();
   [[nodiscard]] size_t NextPiece(size_t available);
   void Deliver(Leg& leg, std::string_view bytes);
+  void Accept(Leg& leg);
   void BackLine(Leg& leg, const std::string& line);
   void BackChunk(Leg& leg);
   void Answer(Leg& leg, const std::string& what, const std::string& usual);

@@ -110,6 +110,7 @@ class Runner {
         cuts_whole_only = value == "whole";
       } else if (key == "protocol") {
         settings.is_submission = value == "submission";
+        settings.is_lmtp = value == "lmtp";
         if (settings.is_submission) settings.timeouts.login = std::chrono::seconds(60);
       } else if (key == "tls") {
         settings.tls = value == "starttls"   ? proto::SmtpFrontTls::kOffered

@@ -161,11 +161,18 @@ class SmtpServer::Connection final : public Stream::Observer {
     return true;
   }
 
+  // LMTP: one answer for each recipient.
   void Accept() {
+    const std::vector<std::string> to = message_.to;
     server_.messages.push_back(std::move(message_));
     message_ = {};
-    Say(".",
-        "250 2.0.0 Ok: queued as " + server_.name_ + "Q" + std::to_string(server_.messages.size()));
+    const std::string words =
+        "250 2.0.0 Ok: queued as " + server_.name_ + "Q" + std::to_string(server_.messages.size());
+    if (!server_.is_lmtp) {
+      Say(".", words);
+      return;
+    }
+    for (size_t i = 0; i < to.size() && !is_over_ && !is_hanging_; ++i) Say("." + to[i], words);
   }
 
   void Command(const std::string& line) {
@@ -316,6 +323,7 @@ SmtpWorld::SmtpWorld(conf::Protocol protocol, uint64_t seed, std::shared_ptr<Met
     end.port = 25;
     servers_.push_back(
         std::make_unique<SmtpServer>(net, base::SocketAddress{AddressOf(i), 25}, backend.name));
+    servers_.back()->is_lmtp = protocol == conf::Protocol::kLmtp;
   }
   for (const auto& [name, backends] :
        {std::pair<std::string, std::vector<std::string>>{"p", {"b1", "b2"}}, {"q", {"b3"}}}) {

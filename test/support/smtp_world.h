@@ -36,7 +36,8 @@ class SmtpServer {
   // --- how it behaves ---
   std::vector<std::string> keywords = {"PIPELINING", "SIZE 10240000", "8BITMIME",
                                        "ENHANCEDSTATUSCODES"};
-  // Command (by its beginning; "GREETING", "."; LHLO is "EHLO") to what it says; "hang", "reset",
+  // Command (by its beginning; "GREETING", "."; LHLO is "EHLO", ".b@y.example" LMTP's answer for
+  // one) to what it says; "hang", "reset",
   // "close"; "half" of the usual and no more; an "endless" line; the usual "twice" in one packet;
   // the "flood".
   std::map<std::string, std::string> answers;
