@@ -82,7 +82,7 @@ constexpr std::array<FamilyRow, kNumFamilies> kRows = {{
     {Family::kCommandDuration, "postern_command_duration_seconds", Kind::kHistogram,
      "protocol command", "From a command to its final reply."},
     {Family::kSmtpTransactions, "postern_smtp_transactions_total", Kind::kCounter, "listener reply",
-     "SMTP transactions by the class of the reply to the message."},
+     "SMTP transactions by the class of the reply to the message; by LMTP one for each home."},
     {Family::kSmtpRecipients, "postern_smtp_recipients_total", Kind::kCounter, "listener result",
      "RCPT commands answered; deferred_other_home: the recipient lives elsewhere."},
     {Family::kSmtpReplays, "postern_smtp_replays_total", Kind::kCounter, "reason",
@@ -170,8 +170,9 @@ std::string CatalogAsMarkdown() {
       "tls_version tls_cipher tls_group backend why phases_ms bytes_in\nbytes_out commands result "
       "phase side`; transactions add `from to refused size reply queue_id`.\n\n"
       "- `event` is `session` or `transaction`; `session` is the same for both, 16 hex digits.\n"
-      "- `transaction`: the number of the transaction within its session, from 1; on the line of a "
-      "session how many it had.\n"
+      "- `transaction`: the number of the transaction within its session, from 1 (by LMTP to "
+      "several "
+      "homes: the same on the line of each); on the line of a session how many it had.\n"
       "- `bytes_in`, `bytes_out`, `commands`: from the client, to the client, commands of the "
       "client; "
       "those of a transaction are\n  counted from the end of the one before it (from the start of "

@@ -163,6 +163,7 @@ class SmtpRelay {
   [[nodiscard]] std::string_view hello() const { return hello_; }
   // Of the transaction under way.
   [[nodiscard]] std::string_view reverse_path() const { return mail_.from; }
+  [[nodiscard]] uint64_t transaction() const { return mail_.number; }  // 0: none
   [[nodiscard]] const SmtpReplies& replies() const { return replies_; }
 
  private:

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lb/base/check.h"
+#include "lb/session/lmtp_session.h"
 #include "lb/session/mail_session.h"
 #include "lb/session/session_env.h"
 #include "lb/session/smtp_session.h"
@@ -52,7 +53,10 @@ std::unique_ptr<Session> MakeSession(SessionEnv& env,
       return std::make_unique<MailSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kSmtp:
     case conf::Protocol::kSubmission:
+      return std::make_unique<SmtpSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kLmtp:
+      if (HasSeveralHomes(*env.parts, listener->conf))
+        return std::make_unique<LmtpSession>(env, std::move(listener), client, std::move(front));
       return std::make_unique<SmtpSession>(env, std::move(listener), client, std::move(front));
     case conf::Protocol::kTcp:
       return std::make_unique<TcpSession>(env, std::move(listener), client, std::move(front));

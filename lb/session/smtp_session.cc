@@ -69,15 +69,57 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   return settings;
 }
 
+// Who keeps deadlines and limits for both has them; for the other they are out of reach.
+constexpr base::Duration kNotOurs = std::chrono::hours(24);
+
+// The client's side, where homes have sessions of their own: these keep the message, move it, and
+// wait for backends.
+void LeaveToHomes(proto::SmtpSettings& settings) {
+  settings.replay_memory = settings.replay_limit = 0;
+  settings.retries = 0;
+  settings.leg_transactions = UINT32_MAX;
+  settings.passes_legs_on = false;
+  proto::SmtpTimeouts& to = settings.timeouts;
+  to.connect = to.greeting = to.auth = to.reply = kNotOurs;
+  to.data_start = to.data_block = to.data_done = to.leg_idle = kNotOurs;
+}
+
+// A home's side: the client is another relay of ours.
+void LeaveToClientsSide(proto::SmtpSettings& settings) {
+  settings.greet_delay = {};
+  settings.bare_newline = conf::BareNewline::kPass;
+  settings.limits.line += kHomeLineBytes;
+  settings.limits.bad_commands = UINT64_MAX;
+  proto::SmtpTimeouts& to = settings.timeouts;
+  to.login = to.command = to.data = kNotOurs;
+}
+
 }  // namespace
 
+proto::SmtpSettings SmtpSession::SettingsAt(Place place, const ListenerSettings& listener,
+                                            const Stream& front, bool has_spool,
+                                            const IdleLegs* idle_legs) {
+  proto::SmtpSettings settings = SettingsOf(listener, front, has_spool, idle_legs);
+  switch (place) {
+    case Place::kWhole:
+      break;
+    case Place::kClient:
+      LeaveToHomes(settings);
+      break;
+    case Place::kHome:
+      LeaveToClientsSide(settings);
+      break;
+  }
+  return settings;
+}
+
 SmtpSession::SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener,
-                         ClientFacts client, std::unique_ptr<Stream> front)
+                         ClientFacts client, std::unique_ptr<Stream> front, Place place)
     : env_(env),
       listener_(std::move(listener)),
       client_(client),
       front_(std::move(front)),
-      settings_(SettingsOf(*listener_, *front_,
+      settings_(SettingsAt(place, *listener_, *front_,
                            env_.host.spool() != nullptr && listener_->smtp.spool_total > 0,
                            env_.host.idle_legs())),
       relay_(settings_, {client_.client, client_.local, client_.accepted}, *this, *this, *this),
@@ -93,7 +135,7 @@ SmtpSession::~SmtpSession() {
 }
 
 void SmtpSession::Start() {
-  env_.recorder.SessionStarted(listener_->slots);
+  OpenBooks();
   if (listener_->wants_peer_name) FindPeerName();
   front_->SetObserver(this);
   relay_.Start(env_.loop.Now(), front_->Input());
@@ -411,23 +453,8 @@ void SmtpSession::Finish(base::EndCause cause) {
   timer_.Cancel();
   if (is_front_handshaking_) env_.recorder.Handshake(Side::kFront, "", "", false, false);
   if (back_.leg != 0) ReleaseBack(proto::DropLeg::How::kAtOnce, cause.result);
-  if (const io::TlsFacts* facts = front_->tls_facts()) {
-    account_.tls_version = facts->version;
-    account_.tls_cipher = facts->cipher;
-    account_.tls_group = facts->group;
-  } else {
-    env_.recorder.PlaintextSession(Side::kFront, listener_->conf.protocol);
-  }
+  CloseBooks(std::move(cause));
   front_->CloseGently();
-  account_.time = env_.loop.WallNow();
-  account_.commands = relay_.num_commands();
-  TellFault(cause);
-  account_.cause = std::move(cause);
-  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kIn, account_.bytes_in);
-  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kOut, account_.bytes_out);
-  env_.recorder.SessionEnded(listener_->slots, account_.cause.result,
-                             env_.loop.Now() - client_.accepted);
-  env_.accounts.OnSession(account_);
   env_.host.Retire(*this);
 }
 

@@ -6,7 +6,9 @@
 // Limits:   the listener's; a slow peer on one side pauses the other at limits.buffer, a slow disk
 //           the client at the spool's window.
 // Owner:    the host's list.   Thread: the worker's.
-// Why so:   one timer for whichever of the relay's deadlines is next.
+// Why so:   one timer for whichever of the relay's deadlines is next. The two sides of a session of
+//           several homes (LmtpSession, HomeSession) are this too: what they do differently is
+//           virtual, and by Place in the settings.
 // Tests:    test/session/smtp_session_test.cc, test/sim/, test/integration/
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -29,15 +31,19 @@
 
 namespace postern::session {
 
-class SmtpSession final : public Session,
-                          private io::Stream::Observer,
-                          private io::SpoolFile::Observer,
-                          private proto::SmtpReports,
-                          private proto::ReplayBudget,
-                          private proto::RefusalMemory {
+// What a client's own session says at most more in a line to a home's than its client did.
+inline constexpr size_t kHomeLineBytes = 1024;
+
+class SmtpSession : public Session,
+                    protected io::Stream::Observer,
+                    private io::SpoolFile::Observer,
+                    protected proto::SmtpReports,
+                    private proto::ReplayBudget,
+                    private proto::RefusalMemory {
  public:
   SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener, ClientFacts client,
-              std::unique_ptr<io::Stream> front);
+              std::unique_ptr<io::Stream> front)
+      : SmtpSession(env, std::move(listener), client, std::move(front), Place::kWhole) {}
   ~SmtpSession() override;
 
   void Start() override;
@@ -47,7 +53,15 @@ class SmtpSession final : public Session,
   [[nodiscard]] const std::string& user() const override { return account_.user; }
   [[nodiscard]] std::string_view backend() const override { return account_.backend; }
 
- private:
+ protected:
+  // Of a session of several homes: the client's side of it, and each home's.
+  enum class Place : uint8_t { kWhole, kClient, kHome };
+  SmtpSession(SessionEnv& env, std::shared_ptr<const ListenerSettings> listener, ClientFacts client,
+              std::unique_ptr<io::Stream> front, Place place);
+  [[nodiscard]] static proto::SmtpSettings SettingsAt(Place place, const ListenerSettings& listener,
+                                                      const io::Stream& front, bool has_spool,
+                                                      const IdleLegs* idle_legs);
+
   // The backend's side.
   struct Back {
     proto::LegId leg = 0;  // 0: none
@@ -72,16 +86,53 @@ class SmtpSession final : public Session,
     base::MonoTime suspected{};  // since when the answer was due whose lateness has been told
   };
 
-  void OnStream(io::Stream& stream, io::Stream::Event event) override;
-  void OnFront(io::Stream::Event event);
-  void OnBack(io::Stream::Event event);
-
   // After anything was told to the relay: does its actions, writes, and goes on with the client's
   // bytes.
   void Drive();
+  // What differs from place to place.
+  virtual void OpenBooks();
+  virtual void CloseBooks(base::EndCause cause);
+  virtual void FindHome(const proto::AskRoute& action);
+  [[nodiscard]] virtual proto::RouteAnswer WayTo(const balance::Home& home);
+  virtual void OpenBack(proto::LegId leg);
+  virtual void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);
+
+  // proto::SmtpReports
+  void OnCommand(proto::SmtpVerb verb, base::Duration took) override;
+  void OnRecipient(Recipient result) override;
+  void OnBareNewline() override;
+  void OnEarlyTalker() override;
+  void OnLogin(proto::Mechanism mechanism, const std::string& user, Login result) override;
+  void OnTransaction(const proto::SmtpOutcome& outcome) override;
+  void OnPhase(proto::LegId leg, base::Phase phase, base::Duration took) override;
+  void OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) override;
+  void OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) override;
+  void OnLegBusy(proto::LegId leg) override;
+  void OnLegIdle(proto::LegId leg) override;
+  void OnMoved(Moved moved, base::FaultKind why) override;
+  void OnJournalLost(proto::JournalLoss why) override;
+
+  // What of the client's bytes and commands is this transaction's.
+  void Charge(metrics::TransactionAccount& account);
+
+  SessionEnv& env_;
+  std::shared_ptr<const ListenerSettings> listener_;
+  const ClientFacts client_;
+  std::unique_ptr<io::Stream> front_;
+  const proto::SmtpSettings settings_;
+  proto::SmtpRelay relay_;
+  Back back_;
+  std::shared_ptr<const Parts> parts_;  // of the work under way
+  metrics::SessionAccount account_;
+  bool is_over_ = false;
+
+ private:
+  void OnStream(io::Stream& stream, io::Stream::Event event) override;
+  void OnFront(io::Stream::Event event);
+  void OnBack(io::Stream::Event event);
   [[nodiscard]] bool ReadFront();
   void Perform();
-  void Do(proto::AskRoute& action);
+  void Do(proto::AskRoute& action) { FindHome(action); }
   void GoBy(const route::Decision& decision);
   [[nodiscard]] bool TakeUser(const route::Decision& decision);
   void KeepJudgements(const std::vector<route::Answered>& answers);
@@ -119,7 +170,6 @@ class SmtpSession final : public Session,
   [[nodiscard]] bool TakeIdleLeg(const proto::SmtpLegFacts& facts);
   // How what is left of it is to be released.
   [[nodiscard]] proto::DropLeg::How PassLegOn(proto::SmtpIdleLeg idle);
-  void ReleaseBack(proto::DropLeg::How how, base::SessionResult result);
   [[nodiscard]] bool HasNoSocket() const;
   [[nodiscard]] bool IsIdleLegGood(const balance::Home& home) const;
   [[nodiscard]] bool HasOneBelowHard(const balance::Home& home) const;
@@ -128,20 +178,6 @@ class SmtpSession final : public Session,
   void StartBackTls();
   void FindPeerName();
 
-  // proto::SmtpReports
-  void OnCommand(proto::SmtpVerb verb, base::Duration took) override;
-  void OnRecipient(Recipient result) override;
-  void OnBareNewline() override;
-  void OnEarlyTalker() override;
-  void OnLogin(proto::Mechanism mechanism, const std::string& user, Login result) override;
-  void OnTransaction(const proto::SmtpOutcome& outcome) override;
-  void OnPhase(proto::LegId leg, base::Phase phase, base::Duration took) override;
-  void OnLegFault(proto::LegId leg, const proto::SmtpLegFault& fault) override;
-  void OnLegReady(proto::LegId leg, base::ByteView ehlo_lines) override;
-  void OnLegBusy(proto::LegId leg) override;
-  void OnLegIdle(proto::LegId leg) override;
-  void OnMoved(Moved moved, base::FaultKind why) override;
-  void OnJournalLost(proto::JournalLoss why) override;
   // io::SpoolFile::Observer
   void OnSpoolStored(uint64_t total_bytes) override;
   void OnSpoolRead(base::ByteView bytes) override;
@@ -155,21 +191,12 @@ class SmtpSession final : public Session,
   std::string Recall(std::string_view from, std::string_view to) override;
   [[nodiscard]] std::string RefusalKey(std::string_view from, std::string_view to) const;
 
-  SessionEnv& env_;
-  std::shared_ptr<const ListenerSettings> listener_;
-  const ClientFacts client_;
-  std::unique_ptr<io::Stream> front_;
-  const proto::SmtpSettings settings_;
-  proto::SmtpRelay relay_;
-  Back back_;
   std::unique_ptr<io::SpoolFile> spool_file_;  // of the message under way
-  std::shared_ptr<const Parts> parts_;         // of the work under way
   uint32_t num_lookups_ = 0;
   std::vector<route::Answered> judgements_;  // of the login, by directories of judged_by_
   std::weak_ptr<const Parts> judged_by_;
   std::string back_user_;              // of a directory's answer; empty: as the client typed it
   std::unique_ptr<RouteQuery> query_;  // while a directory is asked
-  metrics::SessionAccount account_;
   // Of the client's, what the transactions that have ended were charged with.
   struct Charged {
     uint64_t bytes_in = 0, bytes_out = 0, commands = 0;
@@ -186,7 +213,6 @@ class SmtpSession final : public Session,
   bool is_front_handshaking_ = false;
   bool has_asked_name_ = false;
   bool has_asked_backend_ = false;  // in the work under way
-  bool is_over_ = false;
 };
 
 }  // namespace postern::session

@@ -48,7 +48,7 @@ std::string RefusalOf(const io::LookupAnswer& answer, const conf::Listener& list
 
 // --- where to --------------------------------------------------------------------------------
 
-void SmtpSession::Do(proto::AskRoute& action) {
+void SmtpSession::FindHome(const proto::AskRoute& action) {
   if (parts_ == nullptr) parts_ = env_.parts;
   const Parts& parts = *parts_;
   const bool is_user = action.by == proto::AskRoute::By::kUser;
@@ -105,17 +105,10 @@ void SmtpSession::GoBy(const route::Decision& decision) {
     case route::Decision::Kind::kBackend:
     case route::Decision::Kind::kAddress:
       if (home != nullptr && TakeUser(decision)) {
-        answer.kind = proto::RouteAnswer::Kind::kHome;
-        answer.home = {home, &ContainsEndpoint};
-        answer.takes_one = home->is_exclusive;  // the next one may be held elsewhere
+        answer = WayTo(*home);
         if (decision.relay && listener_->conf.protocol == conf::Protocol::kSmtp)
           answer.relay = {parts_->endpoints->PoolHome(*decision.relay, listener_->conf.protocol),
                           &ContainsEndpoint};
-        answer.has_common = HasCommonEndpoint(*home);
-        answer.is_idle_leg_good = IsIdleLegGood(*home);
-        answer.takes_several =
-            std::any_of(home->members.begin(), home->members.end(),
-                        [](const balance::Endpoint* member) { return !IsLmtp(*member); });
       } else {
         answer.kind = proto::RouteAnswer::Kind::kTempFail;
         last_fault_ = home == nullptr ? "the directory names a server that is not configured"
@@ -143,6 +136,19 @@ void SmtpSession::GoBy(const route::Decision& decision) {
       POSTERN_CHECK(false);
   }
   relay_.OnRoute(answer, env_.loop.Now());
+}
+
+proto::RouteAnswer SmtpSession::WayTo(const balance::Home& home) {
+  proto::RouteAnswer answer;
+  answer.kind = proto::RouteAnswer::Kind::kHome;
+  answer.home = {&home, &ContainsEndpoint};
+  answer.takes_one = home.is_exclusive;  // the next one may be held elsewhere
+  answer.has_common = HasCommonEndpoint(home);
+  answer.is_idle_leg_good = IsIdleLegGood(home);
+  answer.takes_several =
+      std::any_of(home.members.begin(), home.members.end(),
+                  [](const balance::Endpoint* member) { return !IsLmtp(*member); });
+  return answer;
 }
 
 // Could a member take work whose mail queue is within its limit? As PickEndpoint chooses.
@@ -269,7 +275,7 @@ bool SmtpSession::HasAnotherEndpoint() const {
 
 base::MonoTime SmtpSession::Patience() const {
   constexpr base::MonoTime kNever = base::MonoTime::max();
-  if (back_.leg == 0) return kNever;
+  if (back_.state == nullptr) return kNever;
   const auto due = relay_.outstanding();
   if (!due || due->since == back_.suspected) return kNever;
   const base::Duration patience = back_.state->PatienceFor(due->phase);
@@ -289,14 +295,17 @@ void SmtpSession::Suspect() {
 }
 
 void SmtpSession::Do(proto::OpenLeg& action) {
-  if (action.leg != relay_.leg()) return;  // not wanted any more
-  POSTERN_CHECK(parts_ != nullptr);        // the homes are its objects
+  if (action.leg == relay_.leg()) OpenBack(action.leg);  // else not wanted any more
+}
+
+void SmtpSession::OpenBack(proto::LegId leg) {
+  POSTERN_CHECK(parts_ != nullptr);  // the homes are its objects
   const auto& home = *static_cast<const balance::Home*>(relay_.homes().front().home);
   HeldMember held = PickEndpoint(home);
   const balance::Endpoint* const endpoint = held.endpoint;
-  if (endpoint == nullptr) return relay_.OnNobody(action.leg, HasUntried(home), env_.loop.Now());
+  if (endpoint == nullptr) return relay_.OnNobody(leg, HasUntried(home), env_.loop.Now());
   back_ = Back{};
-  back_.leg = action.leg;
+  back_.leg = leg;
   back_.parts = parts_;
   back_.endpoint = endpoint;
   back_.state = endpoint->state;
@@ -324,7 +333,7 @@ void SmtpSession::Do(proto::OpenLeg& action) {
         return member->conf->reauth == conf::Reauth::kReplay;
       });
   if (TakeIdleLeg(facts)) return;
-  relay_.OnLegPicked(action.leg, facts, env_.loop.Now());
+  relay_.OnLegPicked(leg, facts, env_.loop.Now());
   back_.stream = back_.dial->Next(env_, *this);
 }
 

@@ -158,13 +158,7 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
     account.tls_cipher = facts->cipher;
     account.tls_group = facts->group;
   }
-  // What the client has pipelined behind it counts as the next one's only once it is read.
-  const Charged now = {account_.bytes_in + reading_bytes_,
-                       account_.bytes_out + relay_.front_output().size(), relay_.num_commands()};
-  account.bytes_in = now.bytes_in - std::min(now.bytes_in, charged_.bytes_in);
-  account.bytes_out = now.bytes_out - charged_.bytes_out;
-  account.commands = now.commands - charged_.commands;
-  charged_ = {std::max(now.bytes_in, charged_.bytes_in), now.bytes_out, now.commands};
+  Charge(account);
   if (std::exchange(has_asked_backend_, false)) account.backend = account_.backend;
   account.from = outcome.from;
   account.to = outcome.to;
@@ -180,6 +174,39 @@ void SmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
   account_.phases_ms = outcome.phases_ms;
   account_.transactions = outcome.number;
   env_.accounts.OnTransaction(account);
+}
+
+void SmtpSession::Charge(metrics::TransactionAccount& account) {
+  // What the client has pipelined behind it counts as the next one's only once it is read.
+  const Charged now = {account_.bytes_in + reading_bytes_,
+                       account_.bytes_out + relay_.front_output().size(), relay_.num_commands()};
+  account.bytes_in = now.bytes_in - std::min(now.bytes_in, charged_.bytes_in);
+  account.bytes_out = now.bytes_out - charged_.bytes_out;
+  account.commands = now.commands - charged_.commands;
+  charged_ = {std::max(now.bytes_in, charged_.bytes_in), now.bytes_out, now.commands};
+}
+
+void SmtpSession::OpenBooks() {
+  env_.recorder.SessionStarted(listener_->slots);
+}
+
+void SmtpSession::CloseBooks(base::EndCause cause) {
+  if (const io::TlsFacts* facts = front_->tls_facts()) {
+    account_.tls_version = facts->version;
+    account_.tls_cipher = facts->cipher;
+    account_.tls_group = facts->group;
+  } else {
+    env_.recorder.PlaintextSession(Side::kFront, listener_->conf.protocol);
+  }
+  account_.time = env_.loop.WallNow();
+  account_.commands = relay_.num_commands();
+  TellFault(cause);
+  account_.cause = std::move(cause);
+  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kIn, account_.bytes_in);
+  env_.recorder.Bytes(listener_->slots, Side::kFront, metrics::Direction::kOut, account_.bytes_out);
+  env_.recorder.SessionEnded(listener_->slots, account_.cause.result,
+                             env_.loop.Now() - client_.accepted);
+  env_.accounts.OnSession(account_);
 }
 
 void SmtpSession::TellFault(base::EndCause& cause) const {

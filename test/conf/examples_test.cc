@@ -104,8 +104,8 @@ INSTANTIATE_TEST_SUITE_P(All, ExampleTest, testing::ValuesIn(Examples()),
 
 TEST(ExamplesTest, TheOnesThatOperatorsLookForAreThere) {
   EXPECT_THAT(Examples(),
-              testing::ElementsAre("contract", "imap_pop3", "lmtp", "minimal", "mx",
-                                   "staged_before", "staged_department", "staged_percent",
+              testing::ElementsAre("contract", "imap_pop3", "lmtp", "lmtp_listener", "minimal",
+                                   "mx", "staged_before", "staged_department", "staged_percent",
                                    "staged_region", "start", "submission", "tcp_sni"));
 }
 

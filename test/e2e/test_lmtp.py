@@ -202,6 +202,9 @@ class LmtpListenerTest(case.Case):
             self.assertEqual([self.count(user, store, subject) for store in range(2)],
                              [int(HOMES[user] == store) for store in range(2)], user)
 
+    def recipients(self, result):
+        return self.balancer.metric("smtp_recipients_total", listener="lmtp", result=result)
+
     def test_everybody_gets_it_once_at_home(self):
         for number in range(3):
             self.send(f"round {number}", list(HOMES))
@@ -210,6 +213,10 @@ class LmtpListenerTest(case.Case):
         wait_until(lambda: self.sender.queue_length() == 0, "an empty queue", 60)
         for number in range(3):
             self.expect_once(f"round {number}", HOMES)
+        # Nobody had to come again for living elsewhere: Postfix brings all eight in one transaction.
+        self.assertEqual(self.recipients("accepted"), 3 * len(HOMES))
+        self.assertEqual(self.recipients("deferred_other_home") + self.recipients("rejected"), 0)
+        self.assertEqual(self.balancer.metric("smtp_transactions_total", listener="lmtp", reply="2xx"), 3 * 2)
 
     def test_a_dead_stores_users_wait_and_the_others_do_not(self):
         self.stores[1].kill()
@@ -217,6 +224,7 @@ class LmtpListenerTest(case.Case):
         at_first = [user for user, home in HOMES.items() if home == 0]
         self.wait_at_home("half", at_first)
         self.assertEqual(self.sender.queue_length(), 1)
+        self.assertEqual(self.recipients("accepted"), len(at_first))
         self.stores[1].start()
         self.stores[1].wait_ready()
         self.wait_at_home("half", HOMES)

@@ -1,48 +1,24 @@
-// lmtp_session_test: sessions of an lmtp listener.
+// lmtp_session_test: sessions of an lmtp listener whose recipients have one home.
 // SPDX-License-Identifier: Apache-2.0
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <string>
-
-#include "test/support/smtp_world.h"
+#include "test/session/lmtp_case.h"
 
 namespace postern::test {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::StartsWith;
 
-class LmtpSessionTest : public testing::Test {
+class LmtpSessionTest : public LmtpCase {
  protected:
-  void Hello() {
-    world_.Begin();
-    EXPECT_THAT(world_.Read(), StartsWith("220 mx.example LMTP"));
-    EXPECT_THAT(world_.Ask("LHLO client.example"), HasSubstr("250-PIPELINING"));
-  }
-  // All of a transaction in one packet but the text.
-  std::string Envelope(const std::string& recipients) {
-    std::string group = "MAIL FROM:<a@x.example>\r\n";
-    for (const char recipient : recipients)
-      group += std::string("RCPT TO:<") + recipient +
-               (recipient == 'w' ? "@away.example>\r\n" : "@y.example>\r\n");
-    world_.Send(group + "DATA\r\n");
-    return world_.Codes();
-  }
-  std::string Text() {
-    world_.Send("hello\r\n.\r\n");
-    return world_.Codes();
-  }
-
-  SmtpWorld world_{conf::Protocol::kLmtp};
+  LmtpSessionTest() { away().action = conf::Rule::ToPool{"p"}; }
+  conf::Rule& away() { return world_.config.routes[0].rules.front(); }
 };
 
 TEST_F(LmtpSessionTest, AnswersForEachRecipient) {
   Hello();
   EXPECT_EQ(Envelope("bcd"), "250 250 250 250 354");
   EXPECT_EQ(Text(), "250 250 250");
-  EXPECT_EQ(world_.server(1).messages.at(0).to.size(), 3U);
+  EXPECT_EQ(Messages(1).at(0).to.size(), 3U);
   EXPECT_EQ(world_.Metric("postern_smtp_transactions_total{listener=\"l\",reply=\"2xx\"}"), 1);
 }
 
@@ -55,25 +31,17 @@ TEST_F(LmtpSessionTest, TheNextTransactionGoesOverTheSameLeg) {
   EXPECT_EQ(world_.server(1).num_connections, 1);
 }
 
-TEST_F(LmtpSessionTest, WhoLivesElsewhereComesInAnotherTransaction) {
+TEST_F(LmtpSessionTest, WhoLivesElsewhereSinceAReloadComesInAnotherTransaction) {
   Hello();
+  away().action = conf::Rule::ToPool{"q"};
+  for (conf::Rule& rule : world_.config.routes[0].rules)
+    rule.mixed_relay_pool = "q";  // which is for smtp
+  world_.Reload();
   EXPECT_EQ(Envelope("bw"), "250 250 452 354");
   EXPECT_EQ(Text(), "250");
   EXPECT_EQ(Envelope("w"), "250 250 354");
   EXPECT_EQ(Text(), "250");
-  EXPECT_EQ(world_.server(3).messages.size(), 1U);
-}
-
-TEST_F(LmtpSessionTest, TheNextUserOfAnExclusivePoolMayBeElsewhere) {
-  world_.config.pools[0].storage = conf::Storage::kExclusive;
-  const auto other = world_.held_users.Take("p", "c@y.example", "b2");
-  Hello();
-  EXPECT_EQ(Envelope("bcw"), "250 250 452 452 354");
-  EXPECT_EQ(Text(), "250");
-  EXPECT_EQ(Envelope("c"), "250 250 354");
-  EXPECT_EQ(Text(), "250");
-  EXPECT_EQ(world_.server(1).messages.size(), 1U);
-  EXPECT_EQ(world_.server(2).messages.size(), 1U);
+  EXPECT_EQ(Messages(3).size(), 1U);
 }
 
 TEST_F(LmtpSessionTest, WritesDownWhoWasRefused) {
@@ -87,27 +55,12 @@ TEST_F(LmtpSessionTest, WritesDownWhoWasRefused) {
   EXPECT_EQ(account.reply, "452 4.2.2 <c@y.example> full");
 }
 
-TEST_F(LmtpSessionTest, NoPoolOfSmtpTakesMixedTransactions) {
-  for (conf::Rule& rule : world_.config.routes[0].rules) rule.mixed_relay_pool = "q";
-  Hello();
-  EXPECT_EQ(Envelope("bw"), "250 250 452 354");
-  EXPECT_EQ(Text(), "250");
-}
-
-TEST_F(LmtpSessionTest, ADeadStoreTouchesItsOwnRecipientsOnly) {
-  world_.state("b3").health = balance::Health::kDown;
-  Hello();
-  EXPECT_EQ(Envelope("w"), "250 451 503");
-  EXPECT_EQ(Envelope("b"), "250 250 354");
-  EXPECT_EQ(Text(), "250");
-}
-
 TEST_F(LmtpSessionTest, AStoreThatDiesBehindTheDotLeavesAllInDoubt) {
   world_.server(1).answers["."] = "reset";
   Hello();
   EXPECT_EQ(Envelope("bc"), "250 250 250 354");
   EXPECT_EQ(Text(), "451 451");
-  EXPECT_TRUE(world_.server(2).messages.empty());
+  EXPECT_TRUE(Messages(2).empty());
   EXPECT_THAT(world_.transactions.at(0).reply, StartsWith("451 4.4.2"));
 }
 
@@ -116,7 +69,7 @@ TEST_F(LmtpSessionTest, AStoreThatDiesBeforeTheDotIsReplaced) {
   EXPECT_EQ(Envelope("bc"), "250 250 250 354");
   world_.server(1).stream()->Reset();
   EXPECT_EQ(Text(), "250 250");
-  EXPECT_EQ(world_.server(2).messages.at(0).to.size(), 2U);
+  EXPECT_EQ(Messages(2).at(0).to.size(), 2U);
 }
 
 TEST_F(LmtpSessionTest, AGoodbyeBehindTheDotIsOneVerdict) {
