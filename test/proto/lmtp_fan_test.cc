@@ -193,6 +193,21 @@ TEST_F(LmtpFanTest, WhereNobodyTakesTheTextTheMildestRefusalIsSaid) {
   EXPECT_TRUE(fan_->is_answered());
 }
 
+TEST_F(LmtpFanTest, WhoRefusesDataGetsNoText) {
+  Envelope("ab");
+  for (const LmtpFan::LegId leg : {1U, 2U}) {
+    Greets(leg);
+    LegSays(leg, "250 ok\r\n");
+  }
+  LegSays(1, "451 later\r\n");
+  LegSays(2, "354 go\r\n");
+  (void)Got(1);
+  Hear("x\r\n.\r\n");
+  EXPECT_EQ(Got(1), "");
+  LegSays(2, "250 done\r\n");
+  EXPECT_EQ(Codes(), "250 250 250 354 451 250");
+}
+
 TEST_F(LmtpFanTest, ATextMayComeInAnyPieces) {
   Envelope("a");
   Greets(1);
