@@ -84,10 +84,12 @@ class SimSpool::File final : public io::SpoolFile {
   void Tell(std::function<void()> answer) {
     const auto latency = static_cast<uint64_t>(spool_.options.latency.count());
     const base::MonoTime now = spool_.loop_.Now();
+    const base::MonoTime begun = std::max(last_, now);
     // One by one, also where the loop runs what is due at the same time in any order.
     last_ = std::max(
         last_ + base::Duration(1),
         now + base::Duration(static_cast<int64_t>(latency / 2 + spool_.rng_.Below(latency + 1))));
+    spool_.answer_time += last_ - begun;
     spool_.loop_.Schedule(last_ - now, [self = self_, answer = std::move(answer)] {
       if (*self == nullptr || (*self)->is_hung_) return;
       // What hangs stays so: a file of which a piece is missing is no disk's.

@@ -35,6 +35,7 @@ class SimSpool final : public io::Spool {
   uint64_t held_bytes = 0;     // of all open files
   uint64_t waiting_bytes = 0;  // of these, appended and not stored
   uint64_t most_waiting_bytes = 0;
+  base::Duration answer_time{};  // for which files waited for an answer, in sum
 
   [[nodiscard]] std::unique_ptr<io::SpoolFile> Open(io::SpoolFile::Observer& observer) override;
   [[nodiscard]] size_t Window() const override { return options.window_bytes; }
