@@ -23,6 +23,7 @@ SmtpSimClient::SmtpSimClient(uint32_t number, const SmtpChoices& choices, conf::
       bare_newline_(choices.config.smtp.bare_newline),
       commit_(choices.config.smtp.commit),
       message_limit_(choices.config.listeners[0].limits.message),
+      most_refused_logins_(choices.config.listeners[0].limits.auth_failures),
       stream_(std::move(stream)),
       loop_(loop),
       dice_(dice),
@@ -160,6 +161,7 @@ void SmtpSimClient::OnReply(int code, const std::string& text) {
     return;
   }
   if (code == 421) return OnGoodbye();
+  if (IsOutOfLogins()) ADD_FAILURE() << Words() << ", and hears more than a goodbye: " << text;
   if (awaited_.empty()) {
     ADD_FAILURE() << "nothing was asked: " << text;
     return Break();
@@ -216,7 +218,7 @@ void SmtpSimClient::OnReply(int code, const std::string& text) {
 
 // It will say no more, whatever was asked.
 void SmtpSimClient::OnGoodbye() {
-  if (!MayFail()) ADD_FAILURE() << Words() << ", and hears a goodbye";
+  if (!MayFail() && !IsOutOfLogins()) ADD_FAILURE() << Words() << ", and hears a goodbye";
   is_goodbye_ = true;
   awaited_.clear();
   plan_.clear();
@@ -263,6 +265,7 @@ void SmtpSimClient::OnLoginReply(int code) {
     is_logged_in_ = true;
     return Next();
   }
+  if (code == 535) ++num_refused_logins_;
   EXPECT_TRUE(MayFail() || has_wrong_password_) << Words() << ": " << code;
   if (has_wrong_password_ && !MayFail()) {
     EXPECT_EQ(code, 535);

@@ -84,6 +84,8 @@ class SmtpSimClient final : public io::Stream::Observer {
   void Break();
   void End();
   [[nodiscard]] bool MayFail() const { return !choices_.is_quiet; }
+  // Behind the refusal of its last login nothing but a goodbye may come.
+  [[nodiscard]] bool IsOutOfLogins() const { return num_refused_logins_ >= most_refused_logins_; }
 
   // smtp_sim_message.cc
   void BeginMessage();
@@ -105,6 +107,7 @@ class SmtpSimClient final : public io::Stream::Observer {
   const conf::BareNewline bare_newline_;
   const conf::Commit commit_;
   const uint64_t message_limit_;
+  const uint64_t most_refused_logins_;
   const std::unique_ptr<SimStream> stream_;
   SimLoop& loop_;
   Dice& dice_;
@@ -112,6 +115,7 @@ class SmtpSimClient final : public io::Stream::Observer {
   const std::function<void()> on_end_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   uint32_t messages_left_;
+  uint64_t num_refused_logins_ = 0;
 
   std::deque<Awaited> awaited_;
   std::string replies_;
