@@ -37,7 +37,7 @@ bool SmtpRelay::MayRead(size_t num_bytes) {
   if (journal_.Reserve((num_bytes + 2) * (may_grow ? 2 : 1))) return true;
   wait_ = Wait::kLeg;
   Commit();
-  return false;
+  return mail_.stage == Stage::kDiscarded;  // nobody will have it: the rest is read for nothing
 }
 
 void SmtpRelay::Commit() {

@@ -273,8 +273,8 @@ void SmtpRelay::TakeReply(const SmtpReply& reply) {
   if (expected.what == Expect::kRset) {
     if (reply.code != 250)
       OnLegFault(FaultNow(FaultKind::kProtocol, "RSET: " + OneLine(reply.lines)));
-  } else if (expected.transaction != mail_.number) {
-    return;  // of a transaction that was given up
+  } else if (expected.transaction != mail_.number || leg_.is_idle) {
+    return;  // of a transaction that was given up, though its text may still be read
   } else {
     const base::Duration took = now_ - expected.sent;
     switch (expected.what) {

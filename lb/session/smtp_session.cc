@@ -312,11 +312,14 @@ bool SmtpSession::ReadFront() {
   const size_t taken = relay_.OnFront(input, env_.loop.Now());
   reading_bytes_ = 0;
   account_.bytes_in += taken;
+  const bool has_stopped = !relay_.wants_front();
   Perform();  // some actions are slices of the input
   if (is_over_) return false;
   front_->Consume(taken);
   if (wants_front_tls_) StartFrontTls();
-  return taken > 0 && !IsBackFull();
+  // What it stopped for may have been answered at once: nothing else would make us look again.
+  const bool goes_on = taken > 0 || (has_stopped && relay_.wants_front());
+  return goes_on && !IsBackFull();
 }
 
 void SmtpSession::Perform() {

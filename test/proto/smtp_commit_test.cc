@@ -452,6 +452,16 @@ TEST_P(SmtpCommitBoundsTest, VerdictsWithinTheTextAreSaidAtItsEnd) {
   EXPECT_THAT(b1().messages, IsEmpty());
 }
 
+// Answers to what was pipelined behind it say nothing any more, and cannot make it a bounce.
+TEST_P(SmtpCommitBoundsTest, ARefusalOfMailWithinTheTextIsSaidAtItsEnd) {
+  b1().answers["MAIL"] = {"450 4.7.1 grey"};
+  b1().answers["RCPT"] = {"503 5.5.1 MAIL first"};
+  BeginText();
+  Text();
+  EXPECT_EQ(bench_.Replies(), "450 4.7.1 grey\r\n");
+  EXPECT_THAT(bench_.refusals, IsEmpty());
+}
+
 TEST_P(SmtpCommitBoundsTest, WhatADiskHasLostNobodyHas) {
   bench_.settings.replay_limit = 1 << 20;
   BeginText();
@@ -592,6 +602,17 @@ TEST_P(SmtpCommitLoginTest, ALegWithoutASecondStays) {
   Text();
   EXPECT_EQ(bench_.Replies(), "451 4.4.1 No server can take this now\r\n");
   EXPECT_EQ(Group("b"), "250 451");
+}
+
+TEST_P(SmtpCommitLoginTest, ATextThatNobodyKeepsOrTakesIsReadToItsEnd) {
+  b1().reauth = conf::Reauth::kNever;
+  bench_.settings.replay_memory = bench_.settings.replay_limit = 0;
+  Login();
+  EXPECT_EQ(Group("b"), "250 250");
+  EXPECT_EQ(Ask("DATA"), "354");
+  bench_.LoseBack("B1");
+  Text();
+  EXPECT_EQ(bench_.Replies(), "451 4.4.1 No server can take this now\r\n");
 }
 
 }  // namespace

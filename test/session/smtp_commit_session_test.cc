@@ -196,6 +196,15 @@ TEST_F(SmtpCommitSessionTest, AnIdleLegToABackendThatGoesDownIsLeft) {
   EXPECT_EQ(world_.server(2).messages.size(), 1U);
 }
 
+TEST_F(SmtpCommitSessionTest, NobodyThereAndNoRoomIsSaidAtOnce) {
+  world_.config.smtp.replay_memory = 0;
+  world_.config.smtp.spool_total = 0;
+  world_.Hello();
+  BeginText();
+  world_.state("b1").health = world_.state("b2").health = balance::Health::kDown;
+  EXPECT_THAT(EndText(), StartsWith("451 4.4.1"));
+}
+
 TEST_F(SmtpCommitSessionTest, AReloadWithinTheTextChangesNothing) {
   world_.Hello();
   BeginText();
