@@ -150,8 +150,8 @@ void SmtpSession::BeginDrain() {
 // Where there is another to go to.
 void SmtpSession::LeaveEndpoint(const balance::EndpointState& endpoint) {
   if (is_over_ || back_.leg == 0 || back_.state.get() != &endpoint) return;
-  const bool is_elsewhere = HasAnotherEndpoint();
-  if (back_.is_busy && !is_elsewhere) return;
+  // An idle leg may be older than the homes, whose snapshot is let go of behind the work.
+  if (back_.is_busy && !HasAnotherEndpoint()) return;
   relay_.LeaveLeg("the endpoint is down", env_.loop.Now());
   Drive();
 }

@@ -205,6 +205,22 @@ TEST_F(SmtpCommitSessionTest, NobodyThereAndNoRoomIsSaidAtOnce) {
   EXPECT_THAT(EndText(), StartsWith("451 4.4.1"));
 }
 
+// The homes of a transaction that was given up go with its snapshot; its idle leg is older.
+TEST_F(SmtpCommitSessionTest, AnIdleLegOutlivesTheHomesOfAnEnvelope) {
+  world_.Hello();
+  BeginText();
+  EXPECT_THAT(EndText(), StartsWith("250 "));
+  world_.Reload();
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nRSET\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250 250");
+  EXPECT_EQ(world_.server(1).num_open(), 1);
+  world_.Reload();
+  world_.state("b1").health = balance::Health::kDown;
+  world_.session->LeaveEndpoint(world_.state("b1"));
+  world_.Settle();
+  EXPECT_EQ(world_.server(1).num_open(), 0);
+}
+
 TEST_F(SmtpCommitSessionTest, AReloadWithinTheTextChangesNothing) {
   world_.Hello();
   BeginText();
