@@ -1,5 +1,6 @@
 // refusal_table: backends' refusals of recipients of which their senders have not heard yet: each
-// is said at the sender's next RCPT (smtp.commit after_data).
+// is said at the sender's next RCPT (smtp.commit after_data). Who may hear it is up to whoever puts
+// it here.
 //
 // One mutex: held for a lookup, on listeners of that mode only, and only while there is something
 // to be found.

@@ -439,12 +439,27 @@ std::string SmtpSession::RefusalKey(std::string_view from, std::string_view to) 
   return key;
 }
 
-void SmtpSession::Remember(std::string_view from, std::string_view to, base::ByteView reply) {
-  env_.host.RememberRefusal(RefusalKey(from, to), reply);
+// Who has not logged in may name any sender.
+std::string SmtpSession::RefusedClient() const {
+  return relay_.user().empty() ? client_.client.ip.ToString() : "";
 }
 
+void SmtpSession::Remember(std::string_view from, std::string_view to, base::ByteView reply) {
+  std::string value = RefusedClient();
+  value += '\n';
+  value += reply;
+  env_.host.RememberRefusal(RefusalKey(from, to), value);
+}
+
+// The backend may have meant the client (its address, a forged sender), so that its words are for
+// that one alone. Another one, which may be the same sender's, is told to send the recipient by
+// itself: then what the backend says of it can be said.
 std::string SmtpSession::Recall(std::string_view from, std::string_view to) {
-  return env_.host.RecallRefusal(RefusalKey(from, to));
+  const std::string value = env_.host.RecallRefusal(RefusalKey(from, to));
+  if (value.empty()) return "";
+  const size_t end = value.find('\n');
+  if (std::string_view(value).substr(0, end) == RefusedClient()) return value.substr(end + 1);
+  return std::string(proto::Line(proto::SmtpText::kOtherHome));
 }
 
 // --- the end ----------------------------------------------------------------------------------

@@ -190,6 +190,7 @@ class SmtpSession : public Session,
   void Remember(std::string_view from, std::string_view to, base::ByteView reply) override;
   std::string Recall(std::string_view from, std::string_view to) override;
   [[nodiscard]] std::string RefusalKey(std::string_view from, std::string_view to) const;
+  [[nodiscard]] std::string RefusedClient() const;
 
   std::unique_ptr<io::SpoolFile> spool_file_;  // of the message under way
   uint32_t num_lookups_ = 0;

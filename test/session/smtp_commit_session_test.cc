@@ -139,8 +139,8 @@ TEST_F(SmtpCommitSessionTest, RefusalsAreRememberedBySenderAndRecipient) {
       "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nRCPT TO:<c@y.example>\r\nDATA\r\n");
   EXPECT_EQ(world_.Codes(), "250 250 250 354");
   EXPECT_THAT(EndText(), StartsWith("451 4.1.0"));
-  EXPECT_THAT(world_.refusals,
-              ElementsAre(Pair("l\n\na@x.example\nc@y.example", "550 5.1.1 nobody\r\n")));
+  EXPECT_THAT(world_.refusals, ElementsAre(Pair("l\n\na@x.example\nc@y.example",
+                                                "192.0.2.7\n550 5.1.1 nobody\r\n")));
   EXPECT_EQ(world_.Metric("postern_smtp_transactions_total{listener=\"l\",reply=\"4xx\"}"), 1);
   // Another sender is another matter.
   world_.Send("MAIL FROM:<d@x.example>\r\nRCPT TO:<c@y.example>\r\nRSET\r\n");
@@ -151,6 +151,27 @@ TEST_F(SmtpCommitSessionTest, RefusalsAreRememberedBySenderAndRecipient) {
   EXPECT_THAT(EndText(), StartsWith("250 "));
   EXPECT_THAT(world_.server(1).messages[0].to, ElementsAre("b@y.example"));
   EXPECT_EQ(world_.Metric("postern_smtp_recipients_total{listener=\"l\",result=\"rejected\"}"), 1);
+}
+
+// A backend refuses clients, too: their word is not the next client's, whose sender may be the true
+// one. Sent by itself, the recipient is asked about anew.
+TEST_F(SmtpCommitSessionTest, ARefusalIsNotSaidToAnotherClient) {
+  world_.server(1).answers["RCPT TO:<c@"] = "554 5.7.1 192.0.2.7 is listed";
+  world_.Hello();
+  world_.Send(
+      "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nRCPT TO:<c@y.example>\r\nDATA\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250 250 354");
+  EXPECT_THAT(EndText(), StartsWith("451 4.1.0"));
+  EXPECT_THAT(world_.Ask("QUIT"), StartsWith("221"));
+  world_.server(1).answers.clear();
+  world_.client_address = "192.0.2.8:4711";
+  world_.BeginNext();
+  world_.Line("EHLO other.example");
+  EXPECT_EQ(world_.Codes(), "220 250");
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<c@y.example>\r\nRSET\r\n");
+  EXPECT_EQ(world_.Codes(), "250 452 250");
+  BeginText("c@y.example");
+  EXPECT_THAT(EndText(), StartsWith("250 "));
 }
 
 TEST_F(SmtpCommitSessionTest, LmtpAloneTakesOneRecipient) {
