@@ -185,7 +185,9 @@ SmtpBack::Step SmtpBack::OnHello(const SmtpReply& reply, std::string& out) {
     Judge(reply);
     return {};
   }
-  if (!SaysHelo()) {
+  if (SaysHelo()) {
+    extensions_.pipelining = false;  // RFC 2920 3.1: it takes an EHLO; servers check that
+  } else {
     extensions_ = ParseEhloReply(reply.lines);
     ehlo_lines_ = reply.lines;
   }

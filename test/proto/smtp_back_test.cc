@@ -131,6 +131,23 @@ TEST_F(SmtpBackTest, AnswersEachXclientCommand) {
   EXPECT_TRUE(back_->knows_client());
 }
 
+// RFC 2920 3.1: the server that took a HELO has announced nothing to this client.
+TEST_F(SmtpBackTest, NothingIsPipelinedBehindHelo) {
+  settings_.client_address = conf::ClientAddress::kXclient;
+  settings_.client_name = "client.example";
+  settings_.is_esmtp = false;
+  Connect();
+  Hear("220 hi\r\n");
+  Hear("250-b\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 XCLIENT ADDR HELO PROTO\r\n");
+  static_cast<void>(back_->OnPeerName({}, out_));
+  Said();
+  Hear("220 hi again\r\n");
+  EXPECT_EQ(Said(), "HELO client.example\r\n");
+  EXPECT_EQ(Hear("250 b\r\n"), Event::kReady);
+  EXPECT_FALSE(back_->extensions().pipelining);
+  EXPECT_TRUE(back_->extensions().eight_bit_mime);
+}
+
 struct GreetingRow {
   const char* greeting;
   base::FaultKind kind;
