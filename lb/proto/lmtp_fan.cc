@@ -133,6 +133,10 @@ void LmtpFan::Reset() {
   EndTransaction();
 }
 
+void LmtpFan::GiveUp() {
+  if (state_ == State::kCommand && num_said_ == recipients_.size()) Reset();
+}
+
 void LmtpFan::EndTransaction() {
   ++transaction_;
   state_ = State::kCommand;
@@ -195,7 +199,7 @@ LmtpFan::Leg* LmtpFan::Choose(const Home& home) {
 LmtpFan::Leg& LmtpFan::Open() {
   Leg& leg = *legs_.emplace_back(std::make_unique<Leg>());
   leg.id = ++last_leg_;
-  leg.reader = SmtpReplyReader({limits_.reply_lines, limits_.line_bytes});
+  leg.reader = SmtpReplyReader({limits_.reply_lines, limits_.reply_line_bytes});
   driver_.OpenLeg(leg.id);
   leg.expected.push_back({Expect::kGreeting});
   Send(leg, hello_, {Expect::kHello});

@@ -49,7 +49,8 @@ class LmtpFan {
     ~Driver() = default;
   };
   struct Limits {
-    size_t line_bytes = 8 << 10;
+    size_t line_bytes = 8 << 10;        // of the relay
+    size_t reply_line_bytes = 8 << 10;  // of a leg, and of what the relay bears
     size_t reply_lines = 128;
     size_t legs = 100;      // in one transaction
     size_t kept_legs = 10;  // between transactions
@@ -63,6 +64,10 @@ class LmtpFan {
   // What a leg says; likewise.
   [[nodiscard]] size_t OnLeg(LegId leg, base::ByteView input);
   void OnLegEnd(LegId leg);
+
+  // Nothing more will be said of the transaction under way, and the relay is owed no reply: its
+  // legs need not wait for RSET.
+  void GiveUp();
 
   [[nodiscard]] base::ByteView front_output() const { return output_; }
   void ClearFrontOutput() { output_.clear(); }

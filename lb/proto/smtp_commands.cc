@@ -277,7 +277,7 @@ SmtpText SmtpRelay::CheckParameters(const SmtpPath& path) const {
 // What is announced as SIZE.
 uint64_t SmtpRelay::MessageLimit() const {
   const uint64_t own = settings_.limits.message;
-  return announced_.max_size == 0 ? own : std::min(own, announced_.max_size);
+  return announced_.max_size == 0 || own == UINT64_MAX ? own : std::min(own, announced_.max_size);
 }
 
 void SmtpRelay::Mail(ByteView args) {

@@ -35,9 +35,10 @@ struct SmtpLimits {
   size_t sasl_line = 16 << 10;
   size_t reply_lines = 128;
   uint64_t recipients = 1000;
-  uint64_t message = 50ULL << 20;
+  uint64_t message = 50ULL << 20;  // UINT64_MAX: none, whatever is announced
   uint64_t bad_commands = 10;
   uint64_t auth_failures = 3;
+  size_t reply_line = 8 << 10;  // of a backend
 };
 
 struct SmtpTimeouts {

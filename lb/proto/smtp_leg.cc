@@ -112,7 +112,7 @@ void SmtpRelay::BuildLadder(const SmtpLegFacts& facts) {
   settings.is_esmtp = is_esmtp_;
   settings.client = client_.address;
   settings.local = client_.local;
-  settings.limits = {settings_.limits.reply_lines, settings_.limits.line};
+  settings.limits = {settings_.limits.reply_lines, settings_.limits.reply_line};
   if (login_ != nullptr) {
     settings.login_user = facts.login_user;
     settings.vouches = is_logged_in_ && facts.reauth == conf::Reauth::kXclientLogin;

@@ -57,7 +57,9 @@ void SmtpRelay::PlaceRecipient() {
   const bool is_lmtp =
       mail_.is_uncommitted ? !is_relayed && !recipient_way_.takes_several : leg_.facts.is_lmtp;
   const bool is_full = has_others && (settings_.is_lmtp ? recipient_way_.takes_one : is_lmtp);
-  if ((is_known || is_member) && !is_full) {
+  // Whom nobody was accepted with looks for a member of its own, whoever was refused where.
+  const bool is_held_alone = recipient_way_.takes_one && !has_others;
+  if ((is_known || is_member) && !is_full && !is_held_alone) {
     if (!mail_.refusal.empty())
       return RefuseRecipient(std::string(mail_.refusal), SmtpReports::Recipient::kRejected);
     if (!is_known) homes_.push_back(home);  // from here on only members of both will do

@@ -6,7 +6,7 @@ namespace postern::session {
 
 void HomeSession::FindHome(const proto::AskRoute& action) {
   const KnownHome known = asked_.HomeOf(action.name);
-  if (parts_ == nullptr) parts_ = known.parts;
+  if (parts_ == nullptr || !relay_.has_home()) parts_ = known.parts;
   proto::RouteAnswer answer;
   answer.kind = proto::RouteAnswer::Kind::kTempFail;
   transaction_ = silent_transaction_;  // of what is not known, nobody waits for a word
@@ -19,7 +19,7 @@ void HomeSession::FindHome(const proto::AskRoute& action) {
 }
 
 void HomeSession::OnTransaction(const proto::SmtpOutcome& outcome) {
-  if (transaction_ == silent_transaction_) return;
+  if (transaction_ == silent_transaction_) return LeaveOut();
   proto::SmtpOutcome its = outcome;
   its.number = transaction_;
   SmtpSession::OnTransaction(its);

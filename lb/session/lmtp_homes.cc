@@ -20,6 +20,7 @@ LmtpFan::Limits LimitsOf(const ListenerSettings& listener) {
   LmtpFan::Limits limits;
   limits.line_bytes = listener.conf.limits.line + kHomeLineBytes;
   limits.reply_lines = listener.conf.limits.reply_lines;
+  limits.reply_line_bytes = listener.conf.limits.line;
   return limits;
 }
 
@@ -185,7 +186,7 @@ void LmtpHomes::CloseLeg(LmtpFan::LegId leg) {
   if (inner == inners_.end()) return;
   inner->session->Leave();
   inner->stream->Close();
-  env_.loop.Post([dead = std::make_shared<Inner>(std::move(*inner)), around = around_] {});
+  env_.loop.Post([around = around_, dead = std::make_shared<Inner>(std::move(*inner))] {});
   inners_.erase(inner);
 }
 

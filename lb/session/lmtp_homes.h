@@ -54,6 +54,8 @@ class LmtpHomes final : private io::Stream::Observer, private proto::LmtpFan::Dr
   void Silence();
   // A transaction begins.
   void Begin() { fan_.Forget(); }
+  // The transaction, if one is under way, will not be gone on with.
+  void GiveUp() { fan_.GiveUp(); }
   // Have homes come so far with it that they answer for it?
   [[nodiscard]] bool AnswersForText() const;
   void LeaveEndpoint(const balance::EndpointState& endpoint);

@@ -60,7 +60,8 @@ void LmtpSession::FindHome(const proto::AskRoute& action) {
 
 // To the client's relay all homes are one.
 proto::RouteAnswer LmtpSession::WayTo(const balance::Home& home) {
-  if (homes_of_.empty() && homes_ != nullptr) homes_->Begin();
+  if (std::exchange(at_homes_, relay_.transaction()) != relay_.transaction() && homes_ != nullptr)
+    homes_->Begin();
   homes_of_[asked_] = &home;
   proto::RouteAnswer answer;
   answer.kind = proto::RouteAnswer::Kind::kHome;
@@ -94,9 +95,8 @@ void LmtpSession::ReleaseBack(proto::DropLeg::How /*how*/, base::SessionResult /
 // What homes have said of it they have written down; what was decided before it came to that, or
 // in their place, is written down here.
 void LmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
-  if (homes_ != nullptr && homes_->AnswersForText()) {
-    metrics::TransactionAccount homes_have_written_it;
-    Charge(homes_have_written_it);
+  if (homes_ != nullptr && at_homes_ == outcome.number && homes_->AnswersForText()) {
+    LeaveOut();
     account_.transactions = outcome.number;
     account_.backend = homes_->backend();
   } else {
@@ -104,6 +104,12 @@ void LmtpSession::OnTransaction(const proto::SmtpOutcome& outcome) {
     SmtpSession::OnTransaction(outcome);
   }
   homes_of_.clear();
+}
+
+// The client's next transaction may be long in coming: no home is kept waiting for it, and no user
+// held there.
+void LmtpSession::OnLegIdle(proto::LegId) {
+  homes_->GiveUp();
 }
 
 }  // namespace postern::session

@@ -11,6 +11,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,19 +39,20 @@ class LmtpSession final : public SmtpSession, private LmtpHomes::Client {
   void OpenBack(proto::LegId leg) override;
   void ReleaseBack(proto::DropLeg::How how, base::SessionResult result) override;
 
+  void OnLegIdle(proto::LegId) override;
   // Of the leg to LmtpHomes there are no books.
   void OnTransaction(const proto::SmtpOutcome& outcome) override;
   void OnPhase(proto::LegId, base::Phase, base::Duration) override {}
   void OnLegFault(proto::LegId, const proto::SmtpLegFault&) override {}
   void OnLegReady(proto::LegId, base::ByteView) override {}
   void OnLegBusy(proto::LegId) override {}
-  void OnLegIdle(proto::LegId) override {}
   void OnMoved(Moved, base::FaultKind) override {}
   void OnJournalLost(proto::JournalLoss) override {}  // homes keep it
 
   std::string asked_;  // the recipient whose home is looked for
   // Of the transaction under way, homes of parts_.
   std::map<std::string, const balance::Home*, std::less<>> homes_of_;
+  uint64_t at_homes_ = 0;  // the last transaction that had a home
   std::unique_ptr<LmtpHomes> homes_;
 };
 

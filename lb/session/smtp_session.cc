@@ -49,8 +49,8 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
   settings.passes_legs_on = idle_legs != nullptr;
   settings.greet_delay = conf.greet_delay;
   const conf::Limits& limits = conf.limits;
-  settings.limits = {limits.line,    limits.sasl_line,    limits.reply_lines,  limits.recipients,
-                     limits.message, limits.bad_commands, limits.auth_failures};
+  settings.limits = {limits.line,    limits.sasl_line,    limits.reply_lines,   limits.recipients,
+                     limits.message, limits.bad_commands, limits.auth_failures, limits.line};
   const conf::Timeouts& timeouts = conf.timeouts;
   proto::SmtpTimeouts& to = settings.timeouts;
   to.tls = timeouts.tls;
@@ -70,7 +70,7 @@ proto::SmtpSettings SettingsOf(const ListenerSettings& listener, const Stream& f
 }
 
 // Who keeps deadlines and limits for both has them; for the other they are out of reach.
-constexpr base::Duration kNotOurs = std::chrono::hours(24);
+constexpr base::Duration kNotOurs = std::chrono::years(10);
 
 // The client's side, where homes have sessions of their own: these keep the message, move it, and
 // wait for backends.
@@ -89,6 +89,8 @@ void LeaveToClientsSide(proto::SmtpSettings& settings) {
   settings.greet_delay = {};
   settings.bare_newline = conf::BareNewline::kPass;
   settings.limits.line += kHomeLineBytes;
+  // Judged by the client's side, of the text as it was sent: by now chunks have dots.
+  settings.limits.message = UINT64_MAX;
   settings.limits.bad_commands = UINT64_MAX;
   proto::SmtpTimeouts& to = settings.timeouts;
   to.login = to.command = to.data = kNotOurs;

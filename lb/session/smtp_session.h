@@ -114,6 +114,9 @@ class SmtpSession : public Session,
 
   // What of the client's bytes and commands is this transaction's.
   void Charge(metrics::TransactionAccount& account);
+  // A transaction ends that is written down elsewhere, or nowhere: the next one's line has none of
+  // it.
+  void LeaveOut();
 
   SessionEnv& env_;
   std::shared_ptr<const ListenerSettings> listener_;

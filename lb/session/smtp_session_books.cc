@@ -186,6 +186,13 @@ void SmtpSession::Charge(metrics::TransactionAccount& account) {
   charged_ = {std::max(now.bytes_in, charged_.bytes_in), now.bytes_out, now.commands};
 }
 
+void SmtpSession::LeaveOut() {
+  metrics::TransactionAccount nobody_reads_it;
+  Charge(nobody_reads_it);
+  has_asked_backend_ = false;
+  last_fault_.clear();
+}
+
 void SmtpSession::OpenBooks() {
   env_.recorder.SessionStarted(listener_->slots);
 }

@@ -320,5 +320,79 @@ TEST_F(LmtpHomesTest, EndsFromOutsideInTheMiddle) {
   EXPECT_EQ(world_.server(3).num_open(), 0);
 }
 
+TEST_F(LmtpHomesTest, ATransactionOfNobodyBehindOneThatWasDeliveredIsALineToo) {
+  Hello();
+  EXPECT_EQ(Envelope("bw"), "250 250 250 354");
+  EXPECT_EQ(Text(), "250 250");
+  EXPECT_EQ(Envelope("n"), "250 550 503");
+  EXPECT_THAT(Lines(), ElementsAre(" 503", "b1 250", "b3 250"));
+  EXPECT_EQ(Transactions("5xx"), 1);
+}
+
+TEST_F(LmtpHomesTest, WhoComesBehindARefusalGoesWhereItIsHeldToo) {
+  world_.config.pools[0].storage = conf::Storage::kExclusive;
+  world_.server(1).answers["RCPT TO:<b@"] = "550 5.1.1 nobody";
+  const auto other = world_.held_users.Take("p", "c@y.example", "b2");
+  Hello();
+  EXPECT_THAT(world_.Ask("MAIL FROM:<a@x.example>"), StartsWith("250"));
+  EXPECT_THAT(world_.Ask("RCPT TO:<b@y.example>"), StartsWith("550"));
+  EXPECT_THAT(world_.Ask("RCPT TO:<c@y.example>"), StartsWith("250"));
+  EXPECT_THAT(world_.Ask("DATA"), StartsWith("354"));
+  EXPECT_EQ(Text(), "250");
+  EXPECT_THAT(Messages(1), IsEmpty());
+  EXPECT_THAT(Messages(2), SizeIs(1));
+}
+
+TEST_F(LmtpHomesTest, WhatIsGivenUpHoldsNobody) {
+  world_.config.pools[0].storage = conf::Storage::kExclusive;
+  Hello();
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250");
+  EXPECT_EQ(world_.held_users.HolderOf("p", "b@y.example"), "b1");
+  EXPECT_THAT(world_.Ask("RSET"), StartsWith("250"));
+  EXPECT_EQ(world_.held_users.HolderOf("p", "b@y.example"), "");
+}
+
+TEST_F(LmtpHomesTest, AReloadBehindWhatWasGivenUpHolds) {
+  world_.config.pools[0].storage = conf::Storage::kExclusive;
+  Hello();
+  std::string group = "MAIL FROM:<a@x.example>\r\n";
+  for (const char user : {'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'})
+    group += std::string("RCPT TO:<") + user + "@y.example>\r\n";
+  world_.Send(group + "RSET\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250 250 250 250 250 250 250 250 250 250 250");
+  world_.Reload();
+  EXPECT_EQ(Envelope("b"), "250 250 354");  // one of these ten legs serves it
+  EXPECT_EQ(Text(), "250");
+}
+
+TEST_F(LmtpHomesTest, NoLineHasWhatWasGivenUpBefore) {
+  Hello();
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nRSET\r\n");
+  EXPECT_EQ(world_.Codes(), "250 250 250");
+  EXPECT_EQ(Envelope("b"), "250 250 354");
+  EXPECT_EQ(Text(), "250");
+  EXPECT_EQ(world_.transactions.back().commands, 4U);  // MAIL, RCPT, DATA, the text
+}
+
+TEST_F(LmtpHomesTest, AReplyThatIsTooLongIsOnesOwnLoss) {
+  world_.listener().limits.line = 512;
+  world_.server(3).answers["."] = "250 2.0.0 " + std::string(700, 'x');
+  Hello();
+  EXPECT_EQ(Envelope("wb"), "250 250 250 354");
+  EXPECT_EQ(Text(), "451 250");
+  EXPECT_THAT(Lines(), ElementsAre("b1 250", "b3 451"));
+}
+
+TEST_F(LmtpHomesTest, TheDotsOfChunksMakeNoMessageTooLarge) {
+  world_.listener().limits.message = 1000;
+  Hello();
+  std::string text;
+  while (text.size() < 900) text += ".\r\n";
+  world_.Send("MAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nBDAT 900 LAST\r\n" + text);
+  EXPECT_EQ(world_.Codes(), "250 250 250");
+  EXPECT_THAT(Messages(1), SizeIs(1));
+}
+
 }  // namespace
 }  // namespace postern::test
