@@ -92,10 +92,19 @@ class SmtpSimServer::Connection final : public Stream::Observer {
 
   // --- what it says ---
 
-  // False: something else was said, or nothing.
-  bool Say(const std::string& usual, uint32_t refuses = 0) {
+  // What is said next may be late.
+  void TakeTime() {
     Dice& dice = server_.dice_;
     if (dice.PerMille(its_.waits)) stream_->socket().Delay(dice.UpTo(its_.longest_wait));
+  }
+
+  // False: something else was said, or nothing.
+  bool Say(const std::string& usual, uint32_t refuses = 0) {
+    TakeTime();
+    return SayNow(usual, refuses);
+  }
+  bool SayNow(const std::string& usual, uint32_t refuses) {
+    Dice& dice = server_.dice_;
     if (dice.PerMille(refuses)) {
       stream_->Write(dice.OneIn(3) ? "450 4.2.0 <" + recipient_ + "> later\r\n"
                                    : "550 5.1.1 <" + recipient_ + "> is not here\r\n");
@@ -377,7 +386,10 @@ class SmtpSimServer::Connection final : public Stream::Observer {
     if (chunk_left_ > 0) return true;
     if (is_last_chunk_) return Store();
     state_ = State::kMail;
-    (void)Say("250 2.0.0 octets");
+    // There may be a chunk for each octet, and nobody who takes minutes for each takes the next ones
+    // meanwhile: while one answer is late the others only come behind it.
+    if (!stream_->socket().is_late()) TakeTime();
+    (void)SayNow("250 2.0.0 octets", 0);
     return true;
   }
 
@@ -400,7 +412,7 @@ class SmtpSimServer::Connection final : public Stream::Observer {
       server_.books_.OnStored(message_);
     }
     const std::string usual = "250 2.0.0 Ok: queued as " + id;
-    if (dice.PerMille(its_.waits)) stream_->socket().Delay(dice.UpTo(its_.longest_wait));
+    TakeTime();
     if (fails) {
       Fail(fault, usual);
     } else {

@@ -276,4 +276,8 @@ void SimSocket::Delay(base::Duration duration) {
   last_arrival_ = std::max(last_arrival_, world_.loop.Now() + world_.options.latency) + duration;
 }
 
+bool SimSocket::is_late() const {
+  return last_arrival_ > world_.loop.Now() + world_.options.latency;
+}
+
 }  // namespace postern::test

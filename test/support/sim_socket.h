@@ -104,6 +104,8 @@ class SimSocket : public std::enable_shared_from_this<SimSocket> {
   void BreakAfter(uint64_t sent_bytes, Break how);
   // What is sent from now on arrives this much later than it would.
   void Delay(base::Duration duration);
+  // What was sent last has not arrived, and is due later than what is sent now would be.
+  [[nodiscard]] bool is_late() const;
   [[nodiscard]] uint64_t total_sent_bytes() const { return total_sent_bytes_; }
 
  private:
