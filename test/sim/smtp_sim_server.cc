@@ -386,8 +386,8 @@ class SmtpSimServer::Connection final : public Stream::Observer {
     if (chunk_left_ > 0) return true;
     if (is_last_chunk_) return Store();
     state_ = State::kMail;
-    // There may be a chunk for each octet, and nobody who takes minutes for each takes the next ones
-    // meanwhile: while one answer is late the others only come behind it.
+    // There may be a chunk for each octet, and who takes minutes for each does not take the next
+    // ones meanwhile: while one answer is late the others only come behind it.
     if (!stream_->socket().is_late()) TakeTime();
     (void)SayNow("250 2.0.0 octets", 0);
     return true;
