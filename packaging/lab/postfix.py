@@ -4,7 +4,7 @@ import os
 import pwd
 import subprocess
 
-from waiting import LabError, accepts, read, wait_until
+from waiting import LabError, greets, read, wait_until
 
 MAIN = """
 compatibility_level = 3.6
@@ -156,7 +156,8 @@ class Postfix:
             if not self.process.is_running():
                 raise LabError(f"Postfix {self.name} ended: {self.log_text()}"
                                           + read(os.path.join(self.folder, "out.log")))
-            return accepts(self.smtp)
+            # Its first process may be long in coming though the port is open: who is connected then waits for it.
+            return greets(self.smtp, b"220")
         wait_until(ready, f"Postfix {self.name}")
 
     def kill(self):

@@ -30,6 +30,15 @@ def accepts(port, host=LOOPBACK):
         return False
 
 
+def greets(port, first, host=LOOPBACK):
+    """Whether what is said there at once begins with `first`."""
+    try:
+        with socket.create_connection((host, port), timeout=3) as connection:
+            return connection.recv(len(first)) == first
+    except OSError:
+        return False
+
+
 def read(path):
     try:
         with open(path, encoding="utf-8", errors="replace") as text:
