@@ -22,6 +22,12 @@ class LmtpHomesTest : public LmtpCase {
     std::sort(lines.begin(), lines.end());
     return lines;
   }
+  // More than all buffers on its way hold.
+  static std::string LongText() {
+    std::string text;
+    while (text.size() < (8U << 20)) text += std::string(76, 'x') + "\r\n";
+    return text;
+  }
   double Transactions(const std::string& reply) {
     return world_.Metric("postern_smtp_transactions_total{listener=\"l\",reply=\"" + reply + "\"}");
   }
@@ -182,8 +188,7 @@ TEST_F(LmtpHomesTest, ASlowHomeSlowsTheClient) {
   world_.server(3).reads_nothing = true;
   Hello();
   EXPECT_EQ(Envelope("bw"), "250 250 250 354");
-  std::string text;
-  while (text.size() < (8U << 20)) text += std::string(76, 'x') + "\r\n";
+  const std::string text = LongText();
   world_.Send(text);
   world_.Settle();
   EXPECT_GT(world_.client().Unsent(), 1U << 20);
@@ -199,8 +204,7 @@ TEST_F(LmtpHomesTest, AHomeThatReadsNothingIsLeftBehind) {
   world_.server(3).reads_nothing = true;
   Hello();
   EXPECT_EQ(Envelope("bw"), "250 250 250 354");
-  std::string text;
-  while (text.size() < (8U << 20)) text += std::string(76, 'x') + "\r\n";
+  const std::string text = LongText();
   world_.Send(text);
   world_.Wait(world_.listener().timeouts.data_block);
   world_.Wait(std::chrono::seconds(10));
