@@ -60,6 +60,18 @@ TEST_P(SmtpCommitBoundsTest, WithoutAFileMemoryIsTheEnd) {
   EXPECT_EQ(b1().messages[0].text, text_ + "hello\r\n");
 }
 
+TEST_P(SmtpCommitBoundsTest, WhatNormalizedNewlinesTakeIsAskedFor) {
+  bench_.settings.bare_newline = conf::BareNewline::kNormalize;
+  bench_.settings.replay_limit = 0;
+  text_ = std::string(700, '\n');  // fits as it came, not as it goes on
+  BeginText();
+  Text();
+  EXPECT_EQ(bench_.Codes(), "250");
+  std::string normalized;
+  for (size_t i = 0; i < text_.size(); ++i) normalized += "\r\n";
+  EXPECT_EQ(b1().messages[0].text, normalized + "hello\r\n");
+}
+
 TEST_P(SmtpCommitBoundsTest, WithoutMemoryAndFileNothingWaits) {
   bench_.settings.replay_limit = 1 << 20;
   bench_.budget_bytes = 0;

@@ -234,6 +234,7 @@ TEST_P(SmtpCommitTest, BehindTheDotNothingMoves) {
 
 // Nothing was told of the first one's verdicts.
 TEST_P(SmtpCommitTest, TheNextBackendsVerdictsCount) {
+  b1().keywords = {"8BITMIME"};  // asked one by one, so that it dies behind its verdicts
   b1().answers["RCPT b@y.example"] = {"550 5.1.1 nobody"};
   b1().answers["RCPT d@y.example"] = {"die"};
   b2().answers["RCPT c@y.example"] = {"450 4.2.0 grey"};
